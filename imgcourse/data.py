@@ -7,9 +7,9 @@ __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'res
            'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'transforms_basic', 'transforms_side_on',
            'transforms_top_down', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'cache_dir', 'file_key',
            'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'PictureTransform',
-           'tfms_from_model', 'PictureDataset', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures',
-           'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack',
-           'FullSet', 'get_dataset', 'lesson']
+           'tfms_from_model', 'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData',
+           'list_pictures', 'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
+           'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #2c996f31
 import hashlib, http.client, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
@@ -102,7 +102,7 @@ def bad_pictures(
     note = folder/_digest(os.path.commonpath([os.path.dirname(os.path.abspath(f)) for f in files]))
     good = set(note.read_text().split()) if note.exists() else set()
     new = {f: k for f in files if (k := file_key(f)) not in good}
-    faults = dict(zip(new, tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1)))
+    faults = dict(zip(new, list(tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1))))
     with open(note, 'a') as n: n.write(''.join(k + '\n' for f, k in new.items() if not faults[f]))
     return {Path(f): fault for f, fault in faults.items() if fault}
 
@@ -163,28 +163,39 @@ transforms_basic = [v2.RandomRotation(10, interpolation=v2.InterpolationMode.BIL
 transforms_side_on = transforms_basic + [v2.RandomHorizontalFlip()]
 transforms_top_down = transforms_basic + [v2.RandomHorizontalFlip(), v2.RandomChoice([v2.Identity(), v2.RandomRotation((90, 90))]), v2.RandomVerticalFlip()]
 
-# %% ../nbs/01_data_look.ipynb #f574f67b
-class PictureTransform(v2.Compose):
-    "Steps from a picture to the normalized tensor `(3, sz, sz)` that a model sees."
+# %% ../nbs/01_data_look.ipynb #de164cc3
+class PictureTransform:
+    "From a picture to the normalized tensor `(3, sz, sz)` that a model sees."
     def __init__(
         self,
-        steps: list[Callable], # torchvision transforms, from a Pillow picture to a picture of its final size
+        steps: list[Callable], # torchvision transforms, from a Pillow picture to one of the final size
         min_side: int, # the shorter side in pixels that the steps need; a JPEG is decoded no smaller than that
         mean: Sequence[float], # of each channel, 0 to 1
         std: Sequence[float], # likewise
     ):
-        super().__init__(steps + [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
-        self.min_side, self.mean, self.std = min_side, tuple(mean), tuple(std)
+        self.steps, self.min_side, self.mean, self.std = v2.Compose(steps), min_side, tuple(mean), tuple(std)
+        self.normalize = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 
-    def extra_repr(self) -> str: return f'min_side={self.min_side}, ' + super().extra_repr()
+    def __call__(self, im: Image.Image) -> torch.Tensor: return self.finish([self.steps(im)])[0]
 
-    def denorm(
+    def finish(
         self,
-        x: torch.Tensor, # normalized pictures `(..., 3, height, width)`
-    ) -> torch.Tensor: # the same shape, 0 to 1
-        "Undo the normalization, to show what a model sees."
-        mean, std = (torch.tensor(t, device=x.device).view(3, 1, 1) for t in (self.mean, self.std))
-        return (x*std + mean).clamp(0, 1)
+        ims: Sequence[Image.Image], # pictures of the final size
+    ) -> torch.Tensor: # float32 `(n, 3, sz, sz)`, channels last in memory
+        "Make a normalized batch of pictures."
+        return self.normalize(torch.from_numpy(np.stack([np.asarray(im) for im in ims])).permute(0, 3, 1, 2))
+
+    def __repr__(self) -> str: return f'PictureTransform({self.steps}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
+
+# %% ../nbs/01_data_look.ipynb #20012668
+@patch
+def denorm(
+    self: PictureTransform,
+    x: torch.Tensor, # normalized pictures `(..., 3, height, width)`
+) -> torch.Tensor: # the same shape, 0 to 1
+    "Undo the normalization, to show what a model sees."
+    mean, std = (torch.tensor(t, device=x.device).view(3, 1, 1) for t in (self.mean, self.std))
+    return (x*std + mean).clamp(0, 1)
 
 # %% ../nbs/01_data_look.ipynb #bc189831
 def tfms_from_model(
@@ -215,26 +226,31 @@ class PictureDataset(Dataset):
         self,
         items: Sequence, # one for each picture
         y: np.ndarray, # class numbers, int64 `(n,)`; -1 where the class is unknown
-        tfm: Callable, # from a Pillow picture to a tensor
+        tfm: Callable, # from a Pillow picture to a tensor; a `PictureTransform`, or any function
         augmented: bool = False, # does the transform draw random numbers?
     ):
         self.items, self.y, self.tfm, self.augmented = items, y, tfm, augmented
 
     def __len__(self) -> int: return len(self.items)
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]: return self.tfm(self.picture(i)), int(self.y[i])
-    def __getitems__(self, idxs: list[int]) -> list[tuple[torch.Tensor, int]]:
-        if not self.augmented: return list(_threaded(self.__getitem__, idxs))
-        return [(self.tfm(p), int(self.y[i])) for i, p in zip(idxs, _threaded(self.picture, idxs))]
 
-# %% ../nbs/01_data_look.ipynb #eb34f4f0
+    def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]: # pictures `(n, 3, sz, sz)`, classes `(n,)`
+        steps, finish = (self.tfm.steps, self.tfm.finish) if isinstance(self.tfm, PictureTransform) else (self.tfm, torch.stack)
+        if self.augmented: ims = [steps(p) for p in _threaded(self.picture, idxs)]
+        else: ims = list(_threaded(lambda i: steps(self.picture(i)), idxs))
+        return finish(ims), torch.as_tensor(self.y[idxs])
+
+def as_is(batch): "A `collate_fn` for data sets that give whole batches."; return batch
+
+# %% ../nbs/01_data_look.ipynb #9a994673
 class FileDataset(PictureDataset):
-    "A `PictureDataset` of files."
+    "A `PictureDataset` of files: `picture(i)` decodes one, `key(i)` is its `file_key`, `name(i)` its path."
     def picture(self, i: int) -> Image.Image: return read_picture(self.items[i], getattr(self.tfm, 'min_side', None))
     def key(self, i: int) -> str: return file_key(self.items[i])
     def name(self, i: int) -> str: return str(self.items[i])
 
 class ArrayDataset(PictureDataset):
-    "A `PictureDataset` of arrays `(height, width, channels)`, uint8."
+    "A `PictureDataset` of arrays `(height, width, 1 or 3)`, uint8; `key(i)` is a hash of the pixels."
     def picture(self, i: int) -> Image.Image: return Image.fromarray(self.items[i].squeeze(-1) if self.items[i].shape[-1] == 1 else self.items[i]).convert('RGB')
     def key(self, i: int) -> str: return hashlib.blake2b(np.ascontiguousarray(self.items[i]), digest_size=16).hexdigest() + str(self.items[i].shape)
     def name(self, i: int) -> str: return f'picture {i}'
@@ -260,7 +276,7 @@ class ImageClassifierData:
         self.test_ds = None if test is None else kind(test, np.full(len(test), -1), tfms[1])
         self.trn_y, self.val_y = trn[1], val[1]
         if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
-        def loader(ds, **kw): return DataLoader(ds, bs, num_workers=num_workers, persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(), **kw)
+        def loader(ds, **kw): return DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(), **kw)
         self.trn_dl = loader(self.trn_ds, shuffle=True, drop_last=len(self.trn_ds) % bs == 1)
         self.fix_dl, self.val_dl, self.aug_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.aug_ds)
         self.test_dl = None if test is None else loader(self.test_ds)
@@ -291,6 +307,7 @@ def pictures_by_class(
     if empty: raise ValueError(f'{folder}: no pictures in the class folder{"s" if len(empty) > 1 else ""} {", ".join(empty)}; fill or remove {"them" if len(empty) > 1 else "it"}')
     return found
 
+# %% ../nbs/01_data_look.ipynb #985ac868
 def _check_options(tfms, bs):
     if tfms is None: raise ValueError('Say how pictures become tensors: tfms=tfms_from_model(arch, sz)')
     if not isinstance(bs, int) or bs < 1: raise ValueError(f'bs is the number of pictures in a batch, a whole number of at least 1, not {bs!r}')
@@ -298,6 +315,15 @@ def _check_options(tfms, bs):
 def _flatten(found, classes, bad=()):
     pairs = [(f, classes.index(c)) for c, fs in found.items() for f in fs if f not in bad]
     return [f for f, _ in pairs], np.array([y for _, y in pairs])
+
+def _test_files(folder):
+    files = list_pictures(folder)
+    if not files: raise FileNotFoundError(f'There are no test pictures in {folder}')
+    return files
+
+def _check_left(found, bad, where):
+    for c, fs in found.items():
+        if not set(fs) - bad: raise PictureError(f'{where}/{c}: none of its {len(fs)} pictures can be read')
 
 # %% ../nbs/01_data_look.ipynb #850c65ad
 @patch(cls_method=True)
@@ -321,15 +347,6 @@ def from_paths(
     _check_left(trn, bad, trn_name), _check_left(val, bad, val_name)
     return cls(path, _flatten(trn, list(trn), bad), _flatten(val, list(trn), bad), list(trn), tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
 
-def _test_files(folder):
-    files = list_pictures(folder)
-    if not files: raise FileNotFoundError(f'There are no test pictures in {folder}')
-    return files
-
-def _check_left(found, bad, where):
-    for c, fs in found.items():
-        if not set(fs) - bad: raise PictureError(f'{where}/{c}: none of its {len(fs)} pictures can be read')
-
 # %% ../nbs/01_data_look.ipynb #0322b87f
 @patch
 def class_counts(self: ImageClassifierData) -> 'pd.DataFrame': # a row for each class, the columns `train` and `valid`
@@ -349,7 +366,7 @@ def show_batch(
     ds, idxs = self.trn_ds, torch.randperm(len(self.trn_ds))[:n].tolist()
     _, axs = plt.subplots(-(-len(idxs)//cols), cols, figsize=(1.6*cols, 1.8*-(-len(idxs)//cols)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for ax, (x, y) in zip(axs.flat, ds.__getitems__(idxs)):
+    for ax, x, y in zip(axs.flat, *ds.__getitems__(idxs)):
         x = ds.tfm.denorm(x) if isinstance(ds.tfm, PictureTransform) else (x - x.min())/(x.max() - x.min() + 1e-6)
         ax.imshow(x.permute(1, 2, 0)); ax.set_title(self.classes[y], fontsize=9)
     plt.tight_layout()
@@ -419,6 +436,19 @@ def read_labels(
     complain(missing, f'no file for {df.columns[0]} ({", ".join(str(files[r]) for r in missing[:5])})')
     return files, list(labels)
 
+# %% ../nbs/01_data_look.ipynb #25964775
+def _mark_rows(n, val_idxs):
+    idxs = np.asarray(val_idxs)
+    if idxs.ndim != 1 or not 0 < len(np.unique(idxs)) < n or idxs.min() < 0 or idxs.max() >= n:
+        raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1}')
+    return np.isin(np.arange(n), idxs)
+
+def _check_classes(trn_y, val_y, classes):
+    if len(classes) < 2: raise ValueError(f'There must be at least two classes; all pictures are of {classes}')
+    lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
+    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other val_idxs')
+    if not len(trn_y) or not len(val_y): raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: both need some')
+
 # %% ../nbs/01_data_look.ipynb #2fd12e9b
 @patch(cls_method=True)
 def from_csv(
@@ -445,18 +475,6 @@ def from_csv(
     files, y, is_val = [f for f in files if f not in bad], np.array([classes.index(l) for l in labels])[keep], is_val[keep]
     _check_classes(y[~is_val], y[is_val], classes)
     return cls(path, *_split(files, y, is_val), classes, tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
-
-def _mark_rows(n, val_idxs):
-    idxs = np.asarray(val_idxs)
-    if idxs.ndim != 1 or not 0 < len(np.unique(idxs)) < n or idxs.min() < 0 or idxs.max() >= n:
-        raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1}')
-    return np.isin(np.arange(n), idxs)
-
-def _check_classes(trn_y, val_y, classes):
-    if len(classes) < 2: raise ValueError(f'There must be at least two classes; all pictures are of {classes}')
-    lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
-    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other val_idxs')
-    if not len(trn_y) or not len(val_y): raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: both need some')
 
 # %% ../nbs/01_data_look.ipynb #e9603e6c
 def _as_pictures(x, name):

@@ -12,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Callable, Sequence
 import numpy as np, timm, torch
+from fastcore.basics import patch
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -19,7 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
-from .data import PictureDataset, arch_name, cache_dir, model_cfg
+from .data import PictureDataset, arch_name, as_is, cache_dir, model_cfg
 
 # %% ../nbs/01b_features.ipynb #4a56de23
 class Backbone(nn.Module):
@@ -148,18 +149,20 @@ class FeatureStore:
             self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
             self.index_end += len(line)
 
-    def append(
-        self,
-        keys: list[str], # new ones, without spaces, no two alike
-        rows: np.ndarray, # float32 `(len(keys), width)`
-    ) -> None:
-        "Add rows; they are safe on disk when this returns."
-        line = f'{zlib.crc32(rows):08x} {" ".join(keys)}\n'.encode()
-        for file, end, new in (('rows', len(self.row)*self.width*4, rows.tobytes()), ('index', self.index_end, line)):
-            with open(self.folder/file, 'r+b') as f:
-                f.truncate(end); f.seek(end); f.write(new); f.flush(); os.fsync(f.fileno())
-        self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
-        self.index_end += len(line)
+# %% ../nbs/01b_features.ipynb #8873da2d
+@patch
+def append(
+    self: FeatureStore,
+    keys: list[str], # new ones, without spaces, no two alike
+    rows: np.ndarray, # float32 `(len(keys), width)`
+) -> None:
+    "Add rows; they are safe on disk when this returns."
+    line = f'{zlib.crc32(rows):08x} {" ".join(keys)}\n'.encode()
+    for file, end, new in (('rows', len(self.row)*self.width*4, rows.tobytes()), ('index', self.index_end, line)):
+        with open(self.folder/file, 'r+b') as f:
+            f.truncate(end); f.seek(end); f.write(new); f.flush(); os.fsync(f.fileno())
+    self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
+    self.index_end += len(line)
 
 # %% ../nbs/01b_features.ipynb #5e3c17e0
 def _store_name(backbone, tfm, dtype):
@@ -181,7 +184,7 @@ def features(
     ds: PictureDataset, # pictures with a transform that is not random
 ) -> Features:
     "Pooled features of each picture, in the order of the data set; only those are computed that are not on disk yet."
-    dtype, bs = fast_dtype(backbone.device), 32 if backbone.device.type == 'cpu' else 128
+    dtype, bs = fast_dtype(backbone.device), 16 if backbone.device.type == 'cpu' else 128
     probe = torch.zeros(1, *ds[0][0].shape, device=backbone.device)
     with torch.inference_mode(): width = ConcatPool()(backbone(probe)).shape[1]
     store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, dtype), width)
@@ -196,7 +199,7 @@ def features(
 @torch.inference_mode()
 def _compute(backbone, probe, dtype, bs, ds, keys, store):
     net = nn.Sequential(fold_batchnorm(backbone, probe), ConcatPool()).to(probe.device, dtype, memory_format=torch.channels_last)
-    dl = DataLoader(ds, bs, num_workers=min(8, os.cpu_count()) if probe.is_cuda else 0)
+    dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=min(8, os.cpu_count()) if probe.is_cuda else 0)
     with tqdm(total=len(ds), desc='Features', unit='picture', leave=False, delay=1) as bar:
         for i, (x, _) in enumerate(dl):
             full = x.new_zeros(bs, *x.shape[1:]); full[:len(x)] = x

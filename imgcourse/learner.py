@@ -19,7 +19,7 @@ from fastcore.imports import in_notebook
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
-from .data import ImageClassifierData, PictureTransform, arch_name, model_cfg
+from .data import ImageClassifierData, PictureTransform, arch_name, as_is, model_cfg
 from .features import Backbone, ConcatPool, Features, create_backbone, features
 
 # %% ../nbs/02_three_lines.ipynb #39640bb1
@@ -67,57 +67,73 @@ class Learner:
         self.model, self.data, self.opt_fn, self.loss_fn = model, data, opt_fn, loss_fn
         self.metrics = [accuracy] if metrics is None else list(metrics)
         self.cbs, self.history = [Metrics(), Progress(), *cbs], []
-        self.accelerator = Accelerator()
 
-    def fit(
-        self,
-        lrs: float, # learning rate, above 0
-        n_cycle: int = 1, # epochs
-        cbs: Sequence[Callback] = (), # further callbacks, for this call only
-    ) -> None: # the results are in `history`, a dict for each epoch
-        "Train for `n_cycle` epochs at a constant learning rate."
-        if not lrs > 0: raise ValueError(f'A learning rate is a number above 0, not {lrs}')
-        if not isinstance(n_cycle, int) or n_cycle < 1: raise ValueError(f'n_cycle is the number of epochs, a whole number of at least 1, not {n_cycle!r}')
-        self.run_cbs, self.n_epoch = sorted([*self.cbs, *cbs], key=lambda cb: cb.order), n_cycle
-        opt = self.opt_fn([p for p in self.model.parameters() if p.requires_grad], lr=lrs)
-        self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, *self.loaders())
-        self.call('before_fit')
-        try:
-            for self.epoch in range(n_cycle):
-                self.call('before_epoch')
-                self.one_pass(training=True)
-                self.one_pass(training=False)
-                self.call('after_epoch')
-        finally:
-            self.call('after_fit')
-            self.accelerator.free_memory()
+# %% ../nbs/02_three_lines.ipynb #dc65df4d
+@patch
+def fit(
+    self: Learner,
+    lrs: float, # learning rate, above 0
+    n_cycle: int = 1, # epochs
+    cbs: Sequence[Callback] = (), # further callbacks, for this call only
+) -> None: # the results are in `history`, a dict for each epoch
+    "Train for `n_cycle` epochs at a constant learning rate."
+    if not lrs > 0: raise ValueError(f'A learning rate is a number above 0, not {lrs}')
+    if not isinstance(n_cycle, int) or n_cycle < 1: raise ValueError(f'n_cycle is the number of epochs, a whole number of at least 1, not {n_cycle!r}')
+    self.run_cbs, self.n_epoch = sorted([*self.cbs, *cbs], key=lambda cb: cb.order), n_cycle
+    opt = self.opt_fn([p for p in self.model.parameters() if p.requires_grad], lr=lrs)
+    self.accelerator = Accelerator()
+    self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, *self.loaders())
+    self.call('before_fit')
+    try:
+        for self.epoch in range(n_cycle):
+            self.call('before_epoch')
+            self.one_pass(training=True)
+            self.one_pass(training=False)
+            self.call('after_epoch')
+    finally: self.call('after_fit')
 
-    def one_pass(self, training: bool) -> None:
-        "Once through the training or the validation pictures."
-        self.training, self.dl = training, self.dls[0 if training else 1]
-        self.set_mode(training)
-        self.call('before_pass')
-        with torch.set_grad_enabled(training):
-            for self.i, (self.x, self.y) in enumerate(self.dl):
-                self.call('before_batch')
-                self.one_batch()
-                self.call('after_batch')
-        self.call('after_pass')
+# %% ../nbs/02_three_lines.ipynb #8f0cbe47
+@patch
+def one_pass(self: Learner, training: bool) -> None:
+    "Once through the training or the validation pictures."
+    self.training, self.dl = training, self.dls[0 if training else 1]
+    self.set_mode(training)
+    self.call('before_pass')
+    with torch.set_grad_enabled(training):
+        for self.i, (self.x, self.y) in enumerate(self.dl):
+            self.call('before_batch')
+            self.one_batch()
+            self.call('after_batch')
+    self.call('after_pass')
 
-    def one_batch(self) -> None:
-        "Predictions and loss of one batch; in training also a step of the optimizer."
-        self.preds = self.net(self.x)
-        self.loss = self.loss_fn(self.preds, self.y)
-        if not self.training: return
-        self.accelerator.backward(self.loss)
-        self.opt.step()
-        self.opt.zero_grad()
+@patch
+def one_batch(self: Learner) -> None:
+    "Predictions and loss of one batch; in training also a step of the optimizer."
+    self.preds = self.net(self.x)
+    self.loss = self.loss_fn(self.preds, self.y)
+    if not self.training: return
+    self.accelerator.backward(self.loss)
+    self.opt.step()
+    self.opt.zero_grad()
 
-    def call(self, moment: str) -> None:
-        for cb in self.run_cbs: getattr(cb, moment, lambda learn: None)(self)
+# %% ../nbs/02_three_lines.ipynb #5ad9b926
+@patch
+def call(
+    self: Learner,
+    moment: str, # the name of a method of `Callback`
+) -> None:
+    "Call that method of every callback that has it."
+    for cb in self.run_cbs: getattr(cb, moment, lambda learn: None)(self)
 
-    def set_mode(self, training: bool) -> None: self.model.train(training)
-    def loaders(self) -> tuple[DataLoader, DataLoader]: return self.data.trn_dl, self.data.val_dl
+@patch
+def set_mode(self: Learner, training: bool) -> None:
+    "Put the model into training or evaluation mode."
+    self.model.train(training)
+
+@patch
+def loaders(self: Learner) -> tuple[DataLoader, DataLoader]:
+    "The batches to learn from, and those to check with."
+    return self.data.trn_dl, self.data.val_dl
 
 # %% ../nbs/02_three_lines.ipynb #1b38b31e
 class Metrics(Callback):
@@ -171,13 +187,13 @@ def predict_dl(
     dl: DataLoader, # in a fixed order
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n, classes)`, classes int64 `(n,)`
     "Logprobs and targets for all batches of a loader."
-    net, dl = self.accelerator.prepare(self.model, dl)
+    net, dl = Accelerator().prepare(self.model, dl)
     self.set_mode(False)
     out = [(F.log_softmax(net(x).float(), 1).cpu(), y.cpu()) for x, y in tqdm(dl, 'Predicting', leave=False, delay=1)]
-    self.accelerator.free_memory()
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 
+# %% ../nbs/02_three_lines.ipynb #d4052f12
 @patch
 def predict_with_targs(
     self: Learner,
@@ -196,7 +212,9 @@ def predict(
     return self.predict_with_targs(is_test)[0]
 
 @patch
-def test_loader(self: Learner) -> DataLoader: return self.data.test_dl
+def test_loader(self: Learner) -> DataLoader:
+    "The batches of test pictures."
+    return self.data.test_dl
 
 # %% ../nbs/02_three_lines.ipynb #641acd25
 def accuracy_np(
@@ -217,8 +235,6 @@ class FeatureDataset(Dataset):
     def __len__(self) -> int: return len(self.feats)
     def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]: return torch.from_numpy(self.feats[idxs]), self.y[idxs]
 
-def _as_is(batch): return batch
-
 # %% ../nbs/02_three_lines.ipynb #dc56f112
 class ConvLearner(Learner):
     "A pretrained, frozen backbone with a fresh head."
@@ -230,29 +246,39 @@ class ConvLearner(Learner):
         precompute: bool = False, # train the head on stored features?
         **kwargs # passed on to `Learner`: metrics, opt_fn, loss_fn, cbs
     ):
-        self.backbone, self.head, self.precompute = backbone.requires_grad_(False).eval(), head, precompute
+        self.backbone, self.head, self.precompute, self.feats = backbone.requires_grad_(False).eval(), head, precompute, {}
         self.full = nn.Sequential(backbone, ConcatPool(), head)
         super().__init__(self.full, data, **kwargs)
 
     @property
-    def model(self) -> nn.Module: return self.head if self.precompute else self.full
+    def model(self) -> nn.Module:
+        "What is trained and asked: the head alone on stored features, or backbone and head on pictures."
+        return self.head if self.precompute else self.full
     @model.setter
     def model(self, model): self.full = model
 
     def set_mode(self, training: bool) -> None:
+        "Put the head into training or evaluation mode; the frozen backbone always stays in evaluation mode."
         self.model.train(training)
         self.backbone.eval()
 
-    def loaders(self) -> tuple[DataLoader, DataLoader]:
-        if not self.precompute: return super().loaders()
-        return self.feature_dl(self.data.fix_ds, shuffle=True), self.feature_dl(self.data.val_ds)
+# %% ../nbs/02_three_lines.ipynb #8182b668
+@patch
+def loaders(self: ConvLearner) -> tuple[DataLoader, DataLoader]:
+    "Batches of stored features, or of pictures."
+    if not self.precompute: return self.data.trn_dl, self.data.val_dl
+    return self.feature_dl(self.data.fix_ds, shuffle=True), self.feature_dl(self.data.val_ds)
 
-    def test_loader(self) -> DataLoader: return self.feature_dl(self.data.test_ds) if self.precompute else super().test_loader()
+@patch
+def test_loader(self: ConvLearner) -> DataLoader:
+    "The batches of test pictures, or of their features."
+    return self.feature_dl(self.data.test_ds) if self.precompute else self.data.test_dl
 
-    def feature_dl(self, ds: Dataset, shuffle: bool = False) -> DataLoader:
-        "Batches of stored features of a data set; what is missing is computed."
-        feats = features(self.backbone, ds)
-        return DataLoader(FeatureDataset(feats, ds.y), self.data.bs, shuffle, collate_fn=_as_is, drop_last=shuffle and len(ds) % self.data.bs == 1)
+@patch
+def feature_dl(self: ConvLearner, ds: Dataset, shuffle: bool = False) -> DataLoader:
+    "Batches of stored features of a data set; what is missing is computed."
+    if ds not in self.feats: self.feats[ds] = features(self.backbone, ds)
+    return DataLoader(FeatureDataset(self.feats[ds], ds.y), self.data.bs, shuffle, collate_fn=as_is, drop_last=shuffle and len(ds) % self.data.bs == 1)
 
 # %% ../nbs/02_three_lines.ipynb #d30d37b5
 @patch(cls_method=True)

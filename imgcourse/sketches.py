@@ -8,13 +8,14 @@ __all__ = ['backdrops', 'spline', 'ring', 'clutters', 'furs', 'patterns', 'poses
            'meadow', 'evening', 'blot', 'blanket', 'studio', 'tiles', 'backdrop', 'Frame', 'corners', 'blob', 'disc',
            'limb', 'bounds', 'stencil', 'fluff', 'ragged', 'relief', 'Skin', 'solid', 'shadow', 'fill', 'stroke',
            'ball', 'cushion', 'plant', 'parcel', 'bowl', 'clutter', 'fur_colours', 'Coat', 'face_marks', 'mark_face',
-           'Look', 'cat_look', 'dog_look', 'skull', 'shrink', 'cat_ear', 'cat_eye', 'cat_muzzle', 'whiskers',
-           'cat_head', 'hang_ear', 'stand_ear', 'dog_snout', 'dog_nose', 'dog_eye', 'dog_head', 'Pet', 'cat_tail',
+           'Look', 'cat_look', 'dog_look', 'skull', 'shrink', 'both', 'cat_ears', 'cat_eye', 'cat_muzzle', 'whiskers',
+           'cat_head', 'hang_ear', 'stand_ears', 'dog_snout', 'dog_nose', 'dog_eyes', 'dog_head', 'Pet', 'cat_tail',
            'dog_tail', 'head_at', 'bib', 'portrait', 'sitting', 'standing', 'lying', 'paint_pet', 'falloff', 'noise',
-           'develop', 'draw_sketch', 'SketchSet', 'save_sketch', 'sketch_jobs', 'make_sketches']
+           'develop', 'draw_sketch', 'SketchSet', 'save_sketch', 'sketch_jobs', 'draw_share', 'draw_all',
+           'make_sketches']
 
-# %% ../nbs/00_sketches.ipynb #c0f55358
-import math, os, random, shutil, tempfile
+# %% ../nbs/00_sketches.ipynb #af4678dc
+import math, os, random, subprocess, sys, tempfile
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,35 +44,35 @@ class Dice:
     def pick(self, xs): return xs[int(self.random()*len(xs))]
     def chance(self, p): return self.random() < p
 
-# %% ../nbs/00_sketches.ipynb #8c478766
-def colour(d, sat=(.08, .55), val=(.3, .9), hue=(0., 1.)):
+# %% ../nbs/00_sketches.ipynb #a3eebf7a
+def colour(d:Dice, sat:tuple=(.08, .55), val:tuple=(.3, .9), hue:tuple=(0., 1.)) -> tuple:
     "A random RGB colour (0 to 255), each of its three properties within a range of 0 to 1."
     return tuple(int(255*c) for c in hsv_to_rgb(d.real(*hue), d.real(*sat), d.real(*val)))
 
-def mix(a, b, t):
+def mix(a:tuple, b:tuple, t:float) -> tuple:
     "The share `t` of the way from tuple `a` to tuple `b`; whole numbers stay whole."
     return tuple(type(x)(x + (y-x)*t) for x, y in zip(a, b))
 
-# %% ../nbs/00_sketches.ipynb #da3b78a2
+# %% ../nbs/00_sketches.ipynb #10decc3d
 @lru_cache(maxsize=None)
-def grain(wide, tall, angle=0):
+def grain(wide:int, tall:int, angle:int=0) -> Image.Image:
     "A frozen 384 by 384 grey picture of grains `wide` by `tall` pixels, turned by `angle` degrees."
     a = np.random.RandomState(wide*1000 + tall).randint(0, 256, (544//tall, 544//wide)).astype(np.uint8)
     im = Image.fromarray(a).resize((544, 544), Image.BICUBIC)
     return (im.rotate(angle, Image.BILINEAR) if angle else im).crop((80, 80, 464, 464))
 
-def window(d, im, size):
+def window(d:Dice, im:Image.Image, size:tuple) -> Image.Image:
     "A random part of `im`, `size` (width, height) pixels large."
     l, t = d.whole(0, im.width-size[0]), d.whole(0, im.height-size[1])
     return im.crop((l, t, l+size[0], t+size[1]))
 
-# %% ../nbs/00_sketches.ipynb #8c0e005d
-def tint(im, lit):
+# %% ../nbs/00_sketches.ipynb #fb156481
+def tint(im:Image.Image, lit:Image.Image) -> Image.Image:
     "`im` made brighter where the grey or RGB picture `lit` is above 128, darker where it is below."
     half = ImageChops.multiply(im, lit if lit.mode == 'RGB' else Image.merge('RGB', (lit, lit, lit)))
     return ImageChops.add(half, half)
 
-def cloth(d, colour, size, wide=3, tall=3, angle=0, rough=.2):
+def cloth(d:Dice, colour:tuple, size:tuple, wide:int=3, tall:int=3, angle:int=0, rough:float=.2) -> Image.Image:
     "A piece of stuff: `colour` with grain, `rough` from 0 (flat) to 1."
     lit = Image.blend(Image.new('L', size, 128), window(d, grain(wide, tall, angle), size), rough)
     return tint(Image.new('RGB', size, colour), lit)
@@ -84,8 +85,8 @@ class Scene:
         self.pen, turn = ImageDraw.Draw(self.im), d.real(-2.6, -.5)
         self.light = math.cos(turn), math.sin(turn)
 
-# %% ../nbs/00_sketches.ipynb #2fde1163
-def room(s):
+# %% ../nbs/00_sketches.ipynb #7646b23c
+def room(s:Scene) -> None:
     "A wall and a floor, sometimes floor boards and a picture on the wall."
     d, n = s.dice, s.side; h = d.whole(n*45//100, n*80//100)
     s.im.paste(cloth(d, colour(d), (n, h), *d.pick([(24, 24), (8, 96), (96, 8), (3, 3)]), rough=d.real(.05, .2)))
@@ -98,14 +99,14 @@ def room(s):
         l, t = d.whole(-n//8, n*3//4), d.whole(-n//8, h//2)
         s.pen.rectangle((l, t, l+d.whole(n//8, n//3), t+d.whole(n//8, n//3)), fill=colour(d), outline=colour(d), width=2)
 
-# %% ../nbs/00_sketches.ipynb #7dd6da15
-def lights(s, d, n, bottom, r, hue=(0., 1.)):
+# %% ../nbs/00_sketches.ipynb #dce4a3fb
+def lights(s:Scene, d:Dice, n:int, bottom:int, r:tuple, hue:tuple=(0., 1.)) -> None:
     "`n` soft discs above the line `bottom`, as out-of-focus things look."
     for _ in range(n):
         x, y, r_ = d.whole(0, s.side), d.whole(0, bottom), int(d.real(*r)*s.side)
         s.pen.ellipse((x-r_, y-r_, x+r_, y+r_), fill=mix(s.im.getpixel((min(x, s.side-1), min(y, s.side-1))), colour(d, hue=hue), d.real(.2, .7)))
 
-def meadow(s):
+def meadow(s:Scene) -> None:
     "Grass, with hedges or sky behind it."
     d, n = s.dice, s.side; h = d.whole(0, n*70//100)
     s.im.paste(cloth(d, colour(d, (.1, .5), (.4, .95), (.2, .6)), (n, n), 24, 24, rough=d.real(.1, .4)))
@@ -113,31 +114,32 @@ def meadow(s):
     grass = d.pick([(3, 10), (3, 24), (8, 3), (3, 10, 20), (3, 10, -20)])
     s.im.paste(cloth(d, colour(d, (.25, .6), (.3, .7), (.16, .36)), (n, n-h), *grass, rough=d.real(.25, .55)), (0, h))
 
-def evening(s):
+def evening(s:Scene) -> None:
     "A dim street full of lights."
     s.im.paste(cloth(s.dice, colour(s.dice, val=(.1, .7)), s.im.size, 96, 96, rough=.5))
     lights(s, s.dice, s.dice.whole(5, 16), s.side, (.02, .12))
 
-# %% ../nbs/00_sketches.ipynb #6d486dfe
-def blot(d, size, wide, tall, share, angle=0, soft=5):
+# %% ../nbs/00_sketches.ipynb #2a9013ff
+def blot(d:Dice, size:tuple, wide:int, tall:int, share:float, angle:int=0, soft:int=5) -> Image.Image:
     "A grey mask covering about `share` of `size` with blots, their borders steeper the larger `soft`."
     cut = 255*(1-share)
     return window(d, grain(wide, tall, angle), size).point([int(min(max((v-cut)*soft+128, 0), 255)) for v in range(256)])
 
-def blanket(s):
+def blanket(s:Scene) -> None:
     "One stuff with blots of another."
     d, size = s.dice, s.im.size
     s.im.paste(cloth(d, colour(d), size, *d.pick([(3, 3), (8, 3)])))
     blots = d.pick([(24, 24), (8, 96), (96, 8), (96, 96)])
     s.im.paste(cloth(d, colour(d), size), mask=blot(d, size, *blots, d.real(.2, .6), d.pick([0, 20]), d.pick([1, 4])))
 
-def studio(s):
+# %% ../nbs/00_sketches.ipynb #e18b03df
+def studio(s:Scene) -> None:
     "A smooth gradient between two colours."
     d, g = s.dice, s.dice.pick([Image.linear_gradient('L'), Image.radial_gradient('L')])
     mask = g.rotate(d.pick([0, 90, 180])).resize(s.im.size)
     s.im.paste(Image.composite(*[Image.new('RGB', s.im.size, colour(d, val=(.2, .95))) for _ in range(2)], mask))
 
-def tiles(s):
+def tiles(s:Scene) -> None:
     "A slanted grid of lines."
     d, n, c = s.dice, s.side, colour(s.dice); s.im.paste(cloth(d, c, (n, n), 24, 24))
     step, ink, skew, w = d.whole(n//12, n//4), mix(c, colour(d, val=(.1, 1)), .5), d.whole(-n//4, n//4), d.whole(1, 3)
@@ -146,7 +148,7 @@ def tiles(s):
 # %% ../nbs/00_sketches.ipynb #cfa42fdb
 backdrops = [room, room, meadow, meadow, studio, tiles, blanket, evening]
 
-def backdrop(s):
+def backdrop(s:Scene) -> None:
     "Fill the canvas with one of the `backdrops`, more or less out of focus."
     far = Scene(s.dice, s.side//2)
     s.dice.pick(backdrops)(far)
@@ -170,58 +172,57 @@ class Frame:
 
 # %% ../nbs/00_sketches.ipynb #f231c2f3
 _t = np.arange(5)[:, None]/5
-spline = np.concatenate([2*_t**2-_t-_t**3, 2-5*_t**2+3*_t**3, _t+4*_t**2-3*_t**3, _t**3-_t**2], 1)/2
+spline = np.concatenate([2*_t**2-_t-_t**3, 2-5*_t**2+3*_t**3, _t+4*_t**2-3*_t**3, _t**3-_t**2], 1)/2 # 5 steps from each point to the next
 ring = np.array([(math.cos(k*math.pi/8), math.sin(k*math.pi/8)) for k in range(16)])
 
-def corners(f, *pts): return np.rint([f(*p) for p in pts]).astype(int)
+def corners(f:Frame, *pts:tuple) -> np.ndarray: return np.rint([f(*p) for p in pts]).astype(int)
 
-def blob(f, *pts):
+def blob(f:Frame, *pts:tuple) -> np.ndarray:
     "A smooth closed outline through `pts`."
     near = (np.arange(len(pts))[:, None] + [-1, 0, 1, 2]) % len(pts)
     return np.rint(spline @ np.array([f(*p) for p in pts])[near]).reshape(-1, 2).astype(int)
 
-def disc(f, x, y, z=0., rx=1., ry=None):
+# %% ../nbs/00_sketches.ipynb #315add70
+def disc(f:Frame, x:float, y:float, z:float=0., rx:float=1., ry:float|None=None) -> np.ndarray:
     "An ellipse about the point, tilted with the frame."
     c, s = f.trig[:2]
     return np.rint(ring*(rx, ry or rx) @ np.array([(c, s), (-s, c)])*f.r + f(x, y, z)).astype(int)
 
-def limb(f, path, radii, n=9):
+def limb(f:Frame, path:list, radii:tuple, n:int=9) -> list:
     "`n` discs along the bend from `path[0]` towards `path[1]` to `path[2]`, their radius going from `radii[0]` to `radii[1]`."
-    bend = [[sum(w*c for w, c in zip(((1-t)**2, 2*t*(1-t), t*t), cs)) for cs in zip(*path)] for t in (k/(n-1) for k in range(n))]
-    rs = [radii[0] + (radii[1]-radii[0])*k/(n-1) for k in range(n)]
-    return [disc(f, *(*p, 0.)[:3], r) for p, r in zip(bend, rs)]
+    t = np.linspace(0, 1, n)[:, None]
+    bend = np.hstack([(1-t)**2, 2*t*(1-t), t*t]) @ np.array(path)
+    r = radii[0] + (radii[1]-radii[0])*t[..., None]
+    return list(np.rint(np.stack(f(*bend.T), 1)[:, None] + ring*r*f.r).astype(int))
 
-# %% ../nbs/00_sketches.ipynb #4c81cdcd
-def bounds(polys, pad, side):
+# %% ../nbs/00_sketches.ipynb #9d22cea4
+def bounds(polys:list, pad:int, side:int) -> tuple:
     "The box around outlines with `pad` pixels to spare, kept near the canvas."
     p = np.concatenate(polys)
     return tuple(int(min(max(v, -32), side+32)) for v in (*(p.min(0)-pad), *(p.max(0)+pad)))
 
-def stencil(polys, box):
+def stencil(polys:list, box:tuple) -> Image.Image:
     "A grey mask of `box`, 255 within any of the outlines."
     mask = Image.new('L', (box[2]-box[0], box[3]-box[1])); pen = ImageDraw.Draw(mask)
     for p in polys: pen.polygon((p - box[:2]).ravel().tolist(), 255)
     return mask
 
-_cut = [min(max((v-90)*5, 0), 255) for v in range(256)]
+# %% ../nbs/00_sketches.ipynb #e3af0f77
 @lru_cache(maxsize=None)
-def fluff(): return grain(3, 5).point([128 + (v-128)*5//8 for v in range(256)])
+def fluff() -> Image.Image: return grain(3, 5).point([128 + (v-128)*5//8 for v in range(256)])
 
-def ragged(d, mask, fuzz):
+def ragged(d:Dice, mask:Image.Image, fuzz:float) -> Image.Image:
     "`mask` with an edge that wanders by about `fuzz` pixels."
     soft = mask.filter(ImageFilter.BoxBlur(fuzz))
-    return ImageChops.add(soft, window(d, fluff(), mask.size), 1, -128).point(_cut)
+    return ImageChops.add(soft, window(d, fluff(), mask.size), .2, -1090)
 
-# %% ../nbs/00_sketches.ipynb #59b515e1
-def relief(mask, light, depth=1.):
+# %% ../nbs/00_sketches.ipynb #6451a6c2
+def relief(mask:Image.Image, light:tuple, depth:float=1.) -> Image.Image:
     "Shading of `mask` as a rounded body: 128 is neutral, `depth` the strength of light and of dark rims."
     hill = mask.reduce(4); r = max(1, min(hill.size)*.2)
-    hill = hill.filter(ImageFilter.GaussianBlur(r)); dx, dy = (round(c*r) for c in light)
-    moved = hill.crop((dx, dy, hill.width+dx, hill.height+dy))
-    slope = ImageChops.subtract(hill, moved, 2/depth, 132)
-    rim = ImageChops.invert(hill).point(_rims[round(4*depth)])
-    return ImageChops.subtract(slope, rim).resize(mask.size, Image.BILINEAR)
-_rims = [[min(v*k//16, 100) for v in range(256)] for k in range(9)]
+    hill = hill.filter(ImageFilter.GaussianBlur(r)); dx, dy = (round(-c*r) for c in light)
+    moved = ImageChops.multiply(ImageChops.offset(hill, dx, dy), Image.new('L', hill.size, 170))
+    return ImageChops.subtract(hill, moved, 4/(3*depth), int(134-64*depth)).resize(mask.size, Image.BILINEAR)
 
 # %% ../nbs/00_sketches.ipynb #c8f778cd
 @dataclass
@@ -232,7 +233,7 @@ class Skin:
         size = box[2]-box[0], box[3]-box[1]
         return Image.new('RGB', size, self.paint) if isinstance(self.paint, tuple) else self.paint.crop(box)
 
-def solid(s, polys, skin, fuzz=2, depth=1.):
+def solid(s:Scene, polys:list|np.ndarray, skin:Skin|tuple, fuzz:float=2, depth:float=1.) -> None:
     "Paint outlines as one rounded body in `skin`, with an edge `fuzz` canvas pixels rough (at 256)."
     polys, skin = [polys] if isinstance(polys, np.ndarray) else polys, skin if isinstance(skin, Skin) else Skin(skin)
     box = bounds(polys, 8, s.side)
@@ -242,50 +243,51 @@ def solid(s, polys, skin, fuzz=2, depth=1.):
     lit = Image.blend(relief(mask, s.light, depth), window(s.dice, grain(skin.wide, skin.tall, skin.angle), mask.size), skin.rough)
     s.im.paste(tint(skin.piece(box), lit), box[:2], mask)
 
-# %% ../nbs/00_sketches.ipynb #6345ab0c
-def shadow(s, poly, dark=.45, blur=8):
+# %% ../nbs/00_sketches.ipynb #2a3e2da1
+def shadow(s:Scene, poly:np.ndarray, dark:float=.45, blur:float=8) -> None:
     "Darken the canvas softly within the outline `poly` by the share `dark`."
     box = bounds([poly], 20, s.side); size = box[2]-box[0], box[3]-box[1]
     if min(size) < 8: return
     mask = stencil([poly], box).reduce(4).filter(ImageFilter.GaussianBlur(blur/4*s.side/256))
     s.im.paste((20, 16, 16), box[:2], ImageChops.multiply(mask.resize(size, Image.BILINEAR), Image.new('L', size, int(dark*255))))
 
-def fill(s, poly, ink): s.pen.polygon(poly.ravel().tolist(), ink)
+def fill(s:Scene, poly:np.ndarray, ink:tuple) -> None: s.pen.polygon(poly.ravel().tolist(), ink)
 
-def stroke(s, pts, ink, width=2):
+def stroke(s:Scene, pts:list, ink:tuple, width:float=2) -> None:
     "A line through canvas points, `width` pixels wide at side 256."
     s.pen.line([int(round(c)) for p in pts for c in p], ink, max(1, round(width*s.side/256)), 'curve')
 
-# %% ../nbs/00_sketches.ipynb #72c6fb7c
-def ball(s, f):
+# %% ../nbs/00_sketches.ipynb #fcbd4cf0
+def ball(s:Scene, f:Frame) -> None:
     solid(s, disc(f, 0, 0), Skin(colour(s.dice, (.3, .8), (.4, .95)), 8, 8), 0, 1.6)
     stroke(s, [f(-.9, -.2), f(-.4, 0), f(.4, 0), f(.9, -.2)], colour(s.dice), f.r*.15)
 
-def cushion(s, f):
+def cushion(s:Scene, f:Frame) -> None:
     k = s.dice.real(.5, .9)
     pts = (-1, -k), (0, -k*.8), (1, -k), (.9, 0), (1, k), (0, k*.8), (-1, k), (-.9, 0)
     solid(s, blob(f, *pts), Skin(colour(s.dice), *s.dice.pick([(3, 3), (24, 24), (8, 96)]), rough=.2), 1)
 
-def plant(s, f):
+# %% ../nbs/00_sketches.ipynb #385d6e0f
+def plant(s:Scene, f:Frame) -> None:
     d = s.dice; green = Skin(colour(d, (.3, .7), (.25, .7), (.2, .45)), 8, 24)
     for a in [d.real(-1.2, 1.2) for _ in range(d.whole(2, 4))]:
         x, y = 1.9*math.sin(a), -1.9*math.cos(a)
         solid(s, blob(f, (0, .1), (x*.5-y*.16, y*.5+x*.16), (x, y), (x*.5+y*.16, y*.5-x*.16)), green, 0)
     solid(s, corners(f, (-.6, 0), (.6, 0), (.42, 1), (-.42, 1)), colour(d, (.2, .7), (.3, .8)), 1)
 
-def parcel(s, f):
+def parcel(s:Scene, f:Frame) -> None:
     w, h = s.dice.real(.6, 1), s.dice.real(.4, 1)
     solid(s, corners(f, (-w, -h), (w, -h), (w, h), (-w, h)), Skin(colour(s.dice), 24, 8, rough=.2), 1, .6)
 
-def bowl(s, f):
+def bowl(s:Scene, f:Frame) -> None:
     c = colour(s.dice, (.1, .7), (.4, .95))
     solid(s, corners(f, (-.8, -.3), (.8, -.3), (1, .45), (-1, .45)), c, 0, 1.3)
     fill(s, disc(f, 0, -.3, 0, .8, .22), mix(c, (60, 30, 20), .7))
 
-# %% ../nbs/00_sketches.ipynb #db21579e
+# %% ../nbs/00_sketches.ipynb #83d31e2f
 clutters = [ball, ball, cushion, plant, parcel, bowl]
 
-def clutter(s, n, low, high, r=(.06, .17)):
+def clutter(s:Scene, n:int, low:float, high:float, r:tuple=(.05, .15)) -> None:
     "`n` things left and right of the middle, between the heights `low` and `high` (shares of the canvas)."
     for _ in range(n):
         x = s.dice.pick([s.dice.real(-.05, .25), s.dice.real(.75, 1.05)])
@@ -296,7 +298,7 @@ furs = [(48, 45, 47), (66, 62, 62), (104, 102, 106), (128, 134, 146), (98, 66, 4
         (206, 148, 84), (226, 194, 142), (236, 222, 198), (240, 238, 234), (172, 160, 146), (160, 84, 46)]
 patterns = dict(stripes=(8, 48, .42), patches=(96, 96, .4), spots=(24, 24, .33)) # grain size and share covered
 
-def fur_colours(d):
+def fur_colours(d:Dice) -> tuple:
     "Two fur colours that go together."
     tone, warmth = d.whole(-14, 14), d.whole(-6, 6)
     base = tuple(min(max(c+tone+k*warmth, 40), 240) for c, k in zip(d.pick(furs), (1, 0, -1)))
@@ -316,14 +318,15 @@ class Coat:
             pelt.paste(other, mask=blot(d, s.im.size, w, t, share+d.real(-.06, .1), d.pick([-20, 0, 20])))
         plain, second, self.body, self.head = (self.fur(p) for p in (base, other, pelt, pelt.copy()))
         pale = self.fur(mix(base, (250, 240, 225), d.real(.15, .4)))
-        self.ears = self.tail = second if self.kind == 'points' else self.body
+        self.tail = second if self.kind == 'points' else self.body
+        self.ears = self.tail if d.chance(.5) else self.fur(mix(base, (30, 22, 20), d.real(.2, .5)))
         self.legs = second if self.kind == 'points' or self.kind == 'bib' and d.chance(.6) else self.body
         self.muzzle = second if self.kind in ('bib', 'points') or d.chance(.25) else pale
         self.chest = second if self.kind == 'bib' else None
         self.pink = mix((226, 160, 150), base, d.real(.1, .4))
 
-# %% ../nbs/00_sketches.ipynb #97031db4
-def face_marks(d, f, kind):
+# %% ../nbs/00_sketches.ipynb #f4b1ee15
+def face_marks(d:Dice, f:Frame, kind:str) -> list:
     "Outlines of the second fur on a head."
     if kind == 'points': return [disc(f, 0, .3, .8, .62, .6)]
     if kind == 'bib':
@@ -334,7 +337,7 @@ def face_marks(d, f, kind):
         return brow + [blob(f, (k*1.05, y-.08), (k*1.05, y+.08), (k*.55, y, .6)) for k in (-1, 1) for y in (.15, .4)]
     return []
 
-def mark_face(s, f, coat):
+def mark_face(s:Scene, f:Frame, coat:Coat) -> None:
     "Draw the face's pattern into the skin of the head."
     marks = face_marks(s.dice, f, coat.kind)
     if not marks: return
@@ -351,115 +354,124 @@ class Look:
     snout: float; broad: float; nose: tuple; tongue: float
     eye: float; iris: tuple; pupil: float
 
-def cat_look(d):
+def cat_look(d:Dice) -> Look:
     "A cat: pricked ears, wide cheeks, hardly a snout, large eyes."
-    return Look('prick', d.real(.4, .68), d.real(.66, .92), d.real(.95, 1.08), d.real(.88, 1), d.real(1., 1.12), d.real(.9, 1.1),
+    return Look('prick', d.real(.5, .76), d.real(.66, .92), d.real(.95, 1.08), d.real(.88, 1), d.real(1., 1.12), d.real(.9, 1.1),
                 0., 1., d.pick([(222, 140, 136), (196, 112, 106), (70, 48, 46), (40, 34, 36)]), 0.,
                 d.real(.22, .27), colour(d, (.5, .8), (.6, .9), d.pick([(.08, .16), (.16, .3), (.5, .6)])), d.pick([.25, .3, .45]))
 
-def dog_look(d):
+def dog_look(d:Dice) -> Look:
     "A dog: hanging, folded or pointed ears, a snout, a large nose, small round eyes."
-    return Look(d.pick(['hang', 'hang', 'hang', 'hang', 'fold', 'point']), d.real(.3, .75), d.real(-.05, .2), d.real(.82, .94), d.real(1, 1.12), d.real(.9, 1.), d.real(.8, 1),
-                d.real(.3, .65), d.real(.95, 1.2), d.pick([(34, 30, 32), (34, 30, 32), (84, 54, 46)]), d.pick([0, 0, d.real(.25, .5)]),
+    return Look(d.pick(['hang']*14 + ['fold', 'point']), d.real(.5, 1.), d.real(.02, .26), d.real(.82, .94), d.real(1, 1.12), d.real(.9, 1.), d.real(.8, 1),
+                d.real(.3, .65), d.real(.95, 1.2), d.pick([(34, 30, 32), (34, 30, 32), (84, 54, 46)]), d.pick([0, d.real(.25, .5)]),
                 d.real(.13, .17), colour(d, (.5, .8), (.25, .6), (.04, .1)), .6)
 
-# %% ../nbs/00_sketches.ipynb #de899a85
-def skull(s, f, coat, look):
+# %% ../nbs/00_sketches.ipynb #e04db8d8
+def skull(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
     "The head without its features."
     half = (.5, -.76), (.86, -.3), (.95*look.cheek, .2), (.62*look.jaw, .72)
     pts = (0, -.86), *half, (0, .9), *[(-x, y) for x, y in half[::-1]]
     shadow(s, disc(f.flat(), 0, .75, 0, .8, .6), .4, 6)
     solid(s, blob(f.flat(), *[(x*look.wide, y*look.tall) for x, y in pts]), coat.head, 3)
 
-# %% ../nbs/00_sketches.ipynb #10d43639
-def shrink(pts, t):
+# %% ../nbs/00_sketches.ipynb #c098d957
+def shrink(pts:list, t:float) -> list:
     "`pts` moved towards their middle, to the share `t` of their distance."
     mid = [sum(c)/len(pts) for c in zip(*pts)]
     return [mix(mid, p, t) for p in pts]
 
-def cat_ear(s, f, coat, side, look):
-    tip = side*look.spread, -1.-look.ear
-    solid(s, blob(f, (side*.98, -.1), (side*(.98+look.spread)/1.9, -.1-(1+look.ear)*.5), tip, tip, (side*.42, -.72-look.ear*.35), (side*.12, -.6)), coat.ears, 2)
-    solid(s, corners(f, *shrink([(side*.88, -.4), tip, (side*.34, -.72)], .66)), coat.pink, 1.5, .7)
+def both(f:Frame, shape:Callable, *pts:tuple) -> list:
+    "Outlines of a left and a right part."
+    return [shape(f, *[(k*x, y) for x, y in pts]) for k in (-1, 1)]
 
-# %% ../nbs/00_sketches.ipynb #33175714
-def cat_eye(s, f, side, look):
+def cat_ears(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    tip, h = (look.spread, -1.-look.ear), look.ear
+    outer = (.98, -.1), ((.98+look.spread)/1.9, -.6-h*.5), tip, tip, (.42, -.72-h*.35), (.12, -.6)
+    inner = shrink([(.88, -.4), tip, (.34, -.72)], .66)
+    solid(s, both(f, blob, *outer), coat.ears)
+    solid(s, both(f, corners, *inner), coat.pink, 1.5, .7)
+
+# %% ../nbs/00_sketches.ipynb #60bbf461
+def cat_eye(s:Scene, f:Frame, side:int, look:Look) -> None:
     x, y, z, a, b = side*.42, -.04, .78, look.eye, look.eye*.9
     def almond(k): return blob(f, (x-a*k, y+side*.15*a, z), (x, y-b*k, z), (x+a*k, y-side*.15*a, z), (x, y+b*k, z))
     fill(s, almond(1.22), (28, 22, 20)); fill(s, almond(1), look.iris)
     fill(s, disc(f, x, y, z, a*look.pupil, b*.9), (12, 10, 12))
     fill(s, disc(f, x-.25*a, y-.4*b, z, a*.24), (252, 252, 252))
 
-# %% ../nbs/00_sketches.ipynb #f17d35e4
-def cat_muzzle(s, f, coat, look):
-    solid(s, disc(f, 0, .6, .78, .24, .22), coat.muzzle, 2)
-    for k in (-1, 1): solid(s, disc(f, k*.19, .42, .85, .26, .21), coat.muzzle, 2, .8)
+# %% ../nbs/00_sketches.ipynb #3286a0e9
+def cat_muzzle(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    pads = [disc(f, k*.21, .43, .85, .26, .21) for k in (-1, 1)]
+    solid(s, [*pads, disc(f, 0, .6, .78, .24, .22)], coat.muzzle, 2, 1.2)
     solid(s, blob(f, (-.16, .19, .98), (.16, .19, .98), (.03, .37, .98), (-.03, .37, .98)), look.nose, 0)
     stroke(s, [f(0, .34, .98), f(0, .46, .96)], (48, 32, 30))
     for k in (-1, 1): stroke(s, [f(0, .46, .96), f(k*.12, .55, .92), f(k*.27, .52, .86)], (48, 32, 30))
 
-def whiskers(s, f, ink):
+# %% ../nbs/00_sketches.ipynb #d442d5f7
+def whiskers(s:Scene, f:Frame, ink:tuple) -> None:
     for k in (-1, 1):
         for y in (-.16, .0, .14):
             end = k*s.dice.real(1.2, 1.5), .44+y*2.2+s.dice.real(-.08, .08), .5
             stroke(s, [f(k*.25, .42+y*.5, .9), f(k*.75, .4+y, .75), f(*end)], ink, 1.5)
 
-# %% ../nbs/00_sketches.ipynb #a273ce92
-def cat_head(s, f, coat):
+# %% ../nbs/00_sketches.ipynb #83806fd5
+def cat_head(s:Scene, f:Frame, coat:Coat) -> None:
     look = cat_look(s.dice)
-    for k in (-1, 1): cat_ear(s, f, coat, k, look)
+    cat_ears(s, f, coat, look)
     skull(s, f, coat, look)
     for k in (-1, 1): cat_eye(s, f, k, look)
     cat_muzzle(s, f, coat, look)
     whiskers(s, f, s.dice.pick([(245, 243, 238), (245, 243, 238), (40, 36, 36)]))
 
-# %% ../nbs/00_sketches.ipynb #3c9857f2
-def hang_ear(s, f, coat, side, look):
+# %% ../nbs/00_sketches.ipynb #c8f10bf7
+def hang_ear(s:Scene, f:Frame, coat:Coat, side:int, look:Look) -> None:
     a, l = side*(1+look.spread), look.ear
-    solid(s, blob(f, (side*.38, -.86), (side*.8, -.82), (a, -.2), (a, l), (a-side*.28, l+.12), (side*.68, -.1)), coat.ears, 3, 1.1)
+    solid(s, blob(f, (side*.48, -.84), (side*.84, -.78), (a, -.2), (a, l), (a-side*.28, l+.12), (side*.7, -.1)), coat.ears, 3, 1.1)
 
-def stand_ear(s, f, coat, side, look):
-    tip, a, b = (side*.74, -1.1-look.ear*.7), (side*.84, -.3), (side*.22, -.7)
+def stand_ears(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    a, b, tip = (.84, -.3), (.22, -.7), (.74, -1.-look.ear*.6)
     m, n = mix(a, tip, .55), mix(b, tip, .55)
     if look.ears == 'fold':
-        solid(s, corners(f, a, m, n, b), coat.ears, 2)
-        return solid(s, blob(f, n, mix(n, m, .5), m, (side*1.02, -.48)), coat.ears, 2, 1.3)
-    solid(s, corners(f, a, m, tip, b), coat.ears, 2)
-    solid(s, corners(f, *shrink([a, tip, b], .6)), coat.pink, 1.5, .7)
+        solid(s, both(f, corners, a, m, n, b), coat.ears)
+        return solid(s, both(f, blob, n, mix(n, m, .5), m, (1.02, -.48)), coat.ears, 2, 1.4)
+    solid(s, both(f, corners, a, m, tip, b), coat.ears)
+    solid(s, both(f, corners, *shrink([a, tip, b], .55)), mix(coat.pink, (40, 30, 30), .55), 1.5, .7)
 
-# %% ../nbs/00_sketches.ipynb #3132a619
-def dog_snout(s, f, coat, look):
+# %% ../nbs/00_sketches.ipynb #d86b7512
+def dog_snout(s:Scene, f:Frame, coat:Coat, look:Look) -> float:
     "Jaw, snout and lips, reaching out to the depth that is returned."
     tip, w, t = .7+look.snout, look.broad, look.tongue
     shadow(s, disc(f, 0, .5, tip*.6, .6*w, .6), .35, 6)
-    if t: solid(s, limb(f, [(0, .7, tip-.1), (0, .85, tip), (0, .85+t, tip)], (.17, .19), 6), (214, 104, 112), 0, 1)
-    solid(s, limb(f, [(0, .62, .5), (0, .66, tip*.6), (0, .72, tip-.1)], (.4*w, .24*w), 5), coat.muzzle, 2)
-    solid(s, limb(f, [(0, .2, .5), (0, .28, tip*.7), (0, .42, tip)], (.46*w, .34*w), 6), coat.muzzle, 2)
-    for k in (-1, 1): solid(s, disc(f, k*.2*w, .54, tip-.02, .25*w, .24), coat.muzzle, 2, .8)
+    if t: solid(s, limb(f, [(0, .7, tip-.1), (0, .85, tip), (0, .85+t, tip)], (.18, .21), 6), (220, 104, 112), 0)
+    solid(s, limb(f, [(0, .62, .5), (0, .66, tip*.6), (0, .72, tip-.1)], (.36*w, .24*w), 5), coat.muzzle)
+    solid(s, limb(f, [(0, .36, .5), (0, .34, tip*.7), (0, .42, tip)], (.38*w, .34*w), 6), coat.muzzle)
+    solid(s, [disc(f, k*.22*w, .54, tip-.02, .25*w, .24) for k in (-1, 1)], coat.muzzle, 2, 1.2)
     return tip+.2
 
-def dog_nose(s, f, z, look):
+# %% ../nbs/00_sketches.ipynb #f7aa9ba5
+def dog_nose(s:Scene, f:Frame, z:float, look:Look) -> None:
     stroke(s, [f(0, .4, z), f(0, .62, z-.05)], (40, 28, 26))
     for k in (-1, 1): stroke(s, [f(0, .62, z-.05), f(k*.16, .74, z-.1), f(k*.4*look.broad, .66, z-.4)], (40, 28, 26))
     solid(s, blob(f, (-.27, .19, z), (0, .12, z), (.27, .19, z), (.17, .4, z), (0, .47, z), (-.17, .4, z)), look.nose, 0, 1.2)
     fill(s, disc(f, -.07, .2, z, .07, .035), (200, 200, 205))
 
-# %% ../nbs/00_sketches.ipynb #29040e5c
-def dog_eye(s, f, side, coat, look):
-    x, y, z, r = side*.38, -.14, .8, look.eye
-    if sum(coat.colours[0]) < 330: solid(s, disc(f, x, y, z, r*1.7, r*1.6), mix(coat.colours[0], (225, 190, 150), .4), 1, .4)
-    for k, ink in ((1.2, (26, 20, 18)), (1, look.iris), (look.pupil, (10, 8, 8))): fill(s, disc(f, x, y, z, r*k), ink)
-    fill(s, disc(f, x-.35*r, y-.4*r, z, r*.36), (255, 255, 255))
+# %% ../nbs/00_sketches.ipynb #1c69365d
+def dog_eyes(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    y, z, r = -.16, .8, look.eye
+    if sum(coat.colours[0]) < 330: solid(s, [disc(f, k*.38, y, z, r*1.7, r*1.6) for k in (-1, 1)], mix(coat.colours[0], (225, 190, 150), .4), 1, .4)
+    for x in (-.38, .38):
+        for k, ink in ((1.2, (26, 20, 18)), (1, look.iris), (look.pupil, (10, 8, 8))): fill(s, disc(f, x, y, z, r*k), ink)
+        fill(s, disc(f, x-.35*r, y-.4*r, z, r*.36), (255, 255, 255))
 
-def dog_head(s, f, coat):
+# %% ../nbs/00_sketches.ipynb #e0597e55
+def dog_head(s:Scene, f:Frame, coat:Coat) -> None:
     look, near, turned = dog_look(s.dice), -1 if f.yaw > 0 else 1, abs(f.yaw) > .25
-    if look.ears != 'hang':
-        for k in (-1, 1): stand_ear(s, f, coat, k, look)
+    if look.ears != 'hang': stand_ears(s, f, coat, look)
     elif turned: hang_ear(s, f.flat(), coat, -near, look)
     skull(s, f, coat, look)
     if look.ears == 'hang' and not turned: hang_ear(s, f, coat, -near, look)
-    for k in (-1, 1): dog_eye(s, f, k, coat, look)
     z = dog_snout(s, f, coat, look)
+    dog_eyes(s, f, coat, look)
     dog_nose(s, f, z, look)
     if look.ears == 'hang': hang_ear(s, f, coat, near, look)
 
@@ -469,113 +481,119 @@ class Pet:
     "What differs between kinds of pets; `legs` in half head widths."
     head: Callable; tail: Callable; legs: float
 
-def cat_tail(s, f, coat, x, y, way):
+# %% ../nbs/00_sketches.ipynb #6e47e2f7
+def cat_tail(s:Scene, f:Frame, coat:Coat, x:float, y:float, way:int) -> None:
     "Long, even and curved."
     d, up = s.dice, s.dice.chance(.7)
     a = x+way*d.real(1., 1.5), y+d.real(-.2, .3)
     solid(s, limb(f, [(x, y), a, (a[0]+way*d.real(-.3, .5), y-d.real(1.2, 2.) if up else y+.2)], (.24, .18), 12), coat.tail)
 
-def dog_tail(s, f, coat, x, y, way):
+def dog_tail(s:Scene, f:Frame, coat:Coat, x:float, y:float, way:int) -> None:
     "Shorter, thick at its root."
     d = s.dice
     a, b = (x+way*d.real(.7, 1.1), y+d.real(-.4, .1)), (x+way*d.real(.5, 1.3), y-d.real(.8, 1.6))
     solid(s, limb(f, [(x, y), a, b], (.3, d.real(.12, .26)), 8), coat.tail, 3)
 
-def head_at(s, x, y, r, yaw):
+def head_at(s:Scene, x:float, y:float, r:float, yaw:float) -> Frame:
     "A frame for a head at a place given in shares of the canvas, slightly tilted and nodding."
-    return Frame(x*s.side, y*s.side, r*s.side, s.dice.real(-.22, .22), yaw, s.dice.real(-.08, .14))
+    return Frame(x*s.side, y*s.side, r*s.side, s.dice.real(-.32, .32), yaw, s.dice.real(-.08, .14))
 
-# %% ../nbs/00_sketches.ipynb #f38fe466
-def bib(s, f, coat, *pts):
+# %% ../nbs/00_sketches.ipynb #b07a2285
+def bib(s:Scene, f:Frame, coat:Coat, *pts:tuple) -> None:
     if coat.chest: solid(s, blob(f, *pts, *[(-x, y) for x, y in pts[::-1]]), coat.chest, 5, .5)
 
-def portrait(s, pet):
-    d = s.dice; r = d.real(.26, .34)
-    f = head_at(s, .5+d.real(-.1, .1), max(.45, 1.5*r)+d.real(-.02, .06), r, d.real(-.6, .6)); k = f.upright()
+def portrait(s:Scene, pet:Pet) -> None:
+    d = s.dice; r = d.real(.25, .335)
+    f = head_at(s, .5+d.real(-.16, .16), 1.55*r+d.real(0, .16), r, d.real(-.5, .5)); k = f.upright()
     coat, w = Coat(s), d.real(.9, 1.3); mark_face(s, f, coat)
     solid(s, blob(k, (-.6, .2), (.6, .2), (w, 1.4), (w*1.2, 3), (-w*1.2, 3), (-w, 1.4)), coat.body, 4)
     bib(s, k, coat, (.4, .6), (.5, 1.6), (.3, 3))
     pet.head(s, f, coat)
 
-def sitting(s, pet):
-    d, r = s.dice, s.dice.real(.17, .21); way = d.pick([-1, 1])
-    f = head_at(s, .5+d.real(-.16, .16), 1.5*r+d.real(.0, .07), r, d.real(-.65, .65)); k = f.upright(.92)
+# %% ../nbs/00_sketches.ipynb #2b4ecb34
+def sitting(s:Scene, pet:Pet) -> None:
+    d, r = s.dice, s.dice.real(.2, .245); way = d.pick([-1, 1])
+    f = head_at(s, .5+d.real(-.22, .22), 1.55*r+d.real(.0, .16), r, d.real(-.5, .5)); k = f.upright(.8)
     coat, w = Coat(s), d.real(.9, 1.12); mark_face(s, f, coat)
     shadow(s, disc(k, 0, 3.5, 0, 1.7, .35))
     pet.tail(s, k, coat, way*.8, 3.1, way)
-    for e in (-1, 1): solid(s, disc(k, e*.85*w, 2.95, 0, .62, .66), coat.body, 3)
+    solid(s, [disc(k, e*.85*w, 2.95, 0, .62, .66) for e in (-1, 1)], coat.body, 3)
     torso = (.5, .4), (.85*w, 1.6), (.95*w, 2.9), (.5, 3.45)
     solid(s, blob(k, *torso, *[(-x, y) for x, y in torso[::-1]]), coat.body, 3)
     bib(s, k, coat, (.35, .6), (.45, 1.5), (.1, 2.5))
-    for e in (-1, 1): solid(s, limb(k, [(e*.36, 1.9), (e*.4, 2.6), (e*.36, 3.4)], (.3, .22), 7)+[disc(k, e*.38, 3.5, 0, .32, .19)], coat.legs)
+    legs = [limb(k, [(e*.4, 1.9), (e*.44, 2.6), (e*.4, 3.4)], (.3, .22), 7)+[disc(k, e*.42, 3.5, 0, .32, .19)] for e in (-1, 1)]
+    solid(s, sum(legs, []), coat.legs, 2, 1.4)
     pet.head(s, f, coat)
 
-# %% ../nbs/00_sketches.ipynb #c601f8dc
-def standing(s, pet):
-    d, r = s.dice, s.dice.real(.16, .18); way = d.pick([-1, 1]); e, g = -way, 1.5+pet.legs
-    f = head_at(s, .5+way*d.real(.17, .25), 1.5*r+d.real(.02, .12), r, way*d.real(.05, .8)); k = f.upright(.84)
+# %% ../nbs/00_sketches.ipynb #b4940261
+def standing(s:Scene, pet:Pet) -> None:
+    d, r = s.dice, s.dice.real(.175, .2); way = d.pick([-1, 1]); e, g = -way, 1.5+pet.legs
+    f = head_at(s, .5+way*d.real(.17, .25), 1.55*r+d.real(.0, .2), r, way*d.real(.0, .65)); k = f.upright(.74)
     coat, fat = Coat(s), d.real(.72, .9); mark_face(s, f, coat)
     shadow(s, disc(k, e*1.7, g+.1, 0, 2., .3))
     pet.tail(s, k, coat, e*3.2, .9, e)
-    for x in (.95, 2.75): solid(s, limb(k, [(e*x, 1.5), (e*(x+.1), 2.2), (e*x, g-.1)], (.34, .2), 6), coat.legs, 2, 1.5)
+    solid(s, sum([limb(k, [(e*x, 1.5), (e*(x+.1), 2.2), (e*x, g-.1)], (.34, .2), 6) for x in (.95, 2.75)], []), coat.legs, 2, 1.6)
     neck = limb(k, [(e*.6, 1.), (e*.3, .6), (0, .1)], (fat*.9, .6), 5)
     solid(s, limb(k, [(e*.6, 1.15), (e*1.8, 1.2), (e*2.8, 1.2)], (fat, fat*.92), 7)+neck, coat.body, 3)
-    for x in (.45, 3.1): solid(s, limb(k, [(e*x, 1.3), (e*(x+.1), 2.), (e*x, g)], (.42, .2), 7)+[disc(k, e*(x-.12), g, 0, .3, .17)], coat.legs)
+    legs = [limb(k, [(e*x, 1.3), (e*(x+.1), 2.), (e*x, g)], (.42, .2), 7)+[disc(k, e*(x-.12), g, 0, .3, .17)] for x in (.45, 3.1)]
+    solid(s, sum(legs, []), coat.legs)
     pet.head(s, f, coat)
 
-def lying(s, pet):
-    d, r = s.dice, s.dice.real(.18, .22); way = d.pick([-1, 1]); e = -way
-    f = head_at(s, .5+way*d.real(.06, .18), .45+d.real(-.08, .12), r, way*d.real(-.4, .8)); k = f.upright(.88)
+# %% ../nbs/00_sketches.ipynb #38ec2ee3
+def lying(s:Scene, pet:Pet) -> None:
+    d, r = s.dice, s.dice.real(.22, .27); way = d.pick([-1, 1]); e = -way
+    f = head_at(s, .5+way*d.real(.06, .18), 1.55*r+d.real(0, .26), r, way*d.real(-.4, .65)); k = f.upright(.78)
     coat = Coat(s); mark_face(s, f, coat)
     shadow(s, disc(k, e*1.2, 2.1, 0, 2.2, .3))
     pet.tail(s, k, coat, e*3., 1.7, e)
     solid(s, limb(k, [(e*.3, 1.15), (e*1.5, .9), (e*2.4, 1.2)], (.9, .92), 7), coat.body, 3)
     solid(s, disc(k, e*2.4, 1.45, 0, .85, .7), coat.body, 3)
-    solid(s, limb(k, [(e*2.5, 1.95), (e*2., 2.05), (e*1.5, 2.0)], (.24, .22), 4), coat.legs)
-    for y in (1.75, 1.98): solid(s, limb(k, [(e*.5, 1.5), (e*.2, y), (way*d.real(.5, 1.1), y)], (.34, .23), 6), coat.legs)
+    legs = [limb(k, [(e*.5, 1.5), (e*.2, y), (way*d.real(.5, 1.1), y)], (.34, .23), 6) for y in (1.7, 2.)]
+    solid(s, sum(legs, []), coat.legs)
     pet.head(s, f, coat)
 
-# %% ../nbs/00_sketches.ipynb #dc893875
-poses = [portrait, portrait, portrait, sitting, sitting, standing, lying]
+# %% ../nbs/00_sketches.ipynb #119dee02
+poses = [portrait]*6 + [sitting]*2 + [standing, lying]
 
-def paint_pet(s, pet):
+def paint_pet(s:Scene, pet:Pet) -> None:
     "A backdrop, some clutter, and `pet` in one of the `poses`."
     backdrop(s)
-    clutter(s, s.dice.pick([0, 0, 1, 2]), .3, .9)
+    clutter(s, s.dice.pick([0, 0, 1, 1, 2]), .3, .9)
     s.dice.pick(poses)(s, pet)
     clutter(s, s.dice.pick([0, 0, 0, 1]), .88, 1.05, (.06, .14))
 
 cat, dog = Pet(cat_head, cat_tail, 1.5), Pet(dog_head, dog_tail, 1.75)
 painters = {'cat': lambda s: paint_pet(s, cat), 'dog': lambda s: paint_pet(s, dog)} # kind -> function that paints a Scene
 
-# %% ../nbs/00_sketches.ipynb #298780f4
-def falloff(d, sz):
+# %% ../nbs/00_sketches.ipynb #785d4f6f
+def falloff(d:Dice, sz:int) -> Image.Image:
     "An RGB picture of the light: brighter towards one side, with a colour cast."
-    x, y, bright = d.real(-28, 28), d.real(-28, 28), d.real(90, 148)
+    x, y, bright = d.real(-28, 28), d.real(-28, 28), d.real(100, 150)
     small = [[(bright + x*i/4 + y*j/4)*c for i in range(-4, 5) for j in range(-4, 5)] for c in (d.real(.95, 1.05) for _ in range(3))]
     a = np.rint(small).astype(np.uint8).reshape(3, 9, 9).transpose(2, 1, 0)
     return Image.fromarray(np.ascontiguousarray(a)).resize((sz, sz), Image.BILINEAR)
 
+# %% ../nbs/00_sketches.ipynb #1de18253
 @lru_cache(maxsize=None)
-def noise(amp): return Image.merge('RGB', [grain(1, 1).point([128 + (v-128)*amp//128 for v in range(256)])]*3)
+def noise(amp:int) -> Image.Image: return Image.merge('RGB', [grain(1, 1).point([128 + (v-128)*amp//128 for v in range(256)])]*3)
 
-def develop(s, sz):
+def develop(s:Scene, sz:int) -> Image.Image:
     "The finished picture of a scene, `sz` by `sz` pixels."
-    d, im = s.dice, s.im.reduce(s.side//sz)
-    blur = d.pick([0, 0, 0, 0, 0, .5, .8])
+    d, im = s.dice, s.im.resize((sz, sz), Image.BOX)
+    blur = d.pick([0, 0, 0, 0, 0, 0, .4, .7])
     if blur: im = im.filter(ImageFilter.BoxBlur(blur*sz/128))
     if d.chance(.04): im = im.convert('L').convert('RGB')
     im = tint(im, falloff(d, sz))
-    return ImageChops.add(im, window(d, noise(d.pick([0, 4, 8, 12])), im.size), 1, -128+d.whole(-8, 8))
+    return ImageChops.add(im, window(d, noise(d.pick([0, 3, 6, 10])), im.size), 1, -128+d.whole(-8, 8))
 
 # %% ../nbs/00_sketches.ipynb #45b3e949
 def draw_sketch(kind:str, # one of `painters`, such as 'cat'
                 seed:int|str, # any number or text: the same seed gives the same picture
-                sz:int=128, # width and height in pixels, at most 192
+                sz:int=128, # width and height in pixels, at most 256
                ) -> Image.Image: # RGB
     "Draw one picture. Raises `ValueError` for a `kind` without a painter."
     if kind not in painters: raise ValueError(f'No painter for {kind!r}. Known kinds: {", ".join(painters)}.')
-    s = Scene(Dice(f'{kind}/{seed}'), 2*sz)
+    s = Scene(Dice(f'{kind}/{seed}'), sz*3//2)
     painters[kind](s)
     return develop(s, sz)
 
@@ -590,16 +608,35 @@ class SketchSet:
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'})}
 
-# %% ../nbs/00_sketches.ipynb #d73c2488
-def save_sketch(path, kind, seed, sz):
+# %% ../nbs/00_sketches.ipynb #ea79f318
+def save_sketch(path:Path, kind:str, seed:int|str, sz:int) -> None:
     "Draw one picture into the JPEG file `path`."
     draw_sketch(kind, seed, sz).save(path, quality=90)
 
-def sketch_jobs(spec, seed, n_train, n_valid):
+def sketch_jobs(spec:SketchSet, seed:int, n_train:int, n_valid:int):
     "What `save_sketch` needs for each picture of a set, with paths below the set's folder."
     for split, n in (('train', n_train), ('valid', n_valid)):
         for folder, kind in spec.classes.items():
             for i in range(n): yield f'{split}/{folder}/{kind}.{i}.jpg', kind, f'{seed}/{split}/{i}', spec.sz
+
+# %% ../nbs/00_sketches.ipynb #2d72db3c
+def draw_share(name:str, # one of `sketchsets`
+               folder:str|Path, # where the pictures go; the class folders are there
+               seed:int, n_train:int, n_valid:int, # as in `make_sketches`
+               share:int=0, # which share to draw, from 0
+               of:int=1, # how many shares there are
+              ) -> None:
+    "Draw every `of`-th picture of a set, beginning with picture `share`."
+    for path, *job in list(sketch_jobs(sketchsets[name], seed, n_train, n_valid))[share::of]: save_sketch(Path(folder)/path, *job)
+
+def draw_all(name:str, folder:str|Path, seed:int, n_train:int, n_valid:int) -> None:
+    "Draw a set, shared between processes, a core for each."
+    packaged = all(painters[k].__module__ == 'imgcourse.sketches' for k in sketchsets[name].classes.values())
+    n = min(os.cpu_count() or 1, 8) if packaged else 1
+    args, env = (name, str(folder), seed, n_train, n_valid), {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+    others = [subprocess.Popen([sys.executable, '-c', f'from imgcourse.sketches import draw_share; draw_share(*{args}, {k}, {n})'], env=env) for k in range(1, n)]
+    draw_share(*args, 0, n)
+    if any(p.wait() for p in others): raise RuntimeError(f'A process that drew a share of {name} failed; what it said stands above.')
 
 # %% ../nbs/00_sketches.ipynb #9ddc9ec2
 def make_sketches(name:str, # one of `sketchsets`, such as 'dogscats'
@@ -619,7 +656,7 @@ def make_sketches(name:str, # one of `sketchsets`, such as 'dogscats'
         part = Path(tmp)/dest.name
         for split in ('train', 'valid'):
             for folder in spec.classes: (part/split/folder).mkdir(parents=True)
-        for path, *job in sketch_jobs(spec, seed, n_train, n_valid): save_sketch(part/path, *job)
+        draw_all(name, part, seed, n_train, n_valid)
         try: part.rename(dest)
         except OSError:
             if dest.exists(): raise taken from None
