@@ -58,12 +58,12 @@ def read_picture(
 ) -> Image.Image: # mode RGB, upright
     "Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip over 50 times as long as wide."
     try:
-        im = Image.open(path)
-        if min_side: im.draft(None, (min_side, min_side))
-        im.load()
+        with Image.open(path) as im:
+            if min_side: im.draft(None, (min_side, min_side))
+            rgb = ImageOps.exif_transpose(to_rgb(im))
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as e: raise PictureError(f'{path}: {_fault(path, e)}') from None
-    if min(im.size) < 4 or max(im.size) > 50*min(im.size): raise PictureError(f'{path}: only {im.width}×{im.height} pixels, nothing to recognise')
-    return ImageOps.exif_transpose(to_rgb(im))
+    if min(rgb.size) < 4 or max(rgb.size) > 50*min(rgb.size): raise PictureError(f'{path}: only {rgb.width}×{rgb.height} pixels, nothing to recognise')
+    return rgb
 
 # %% ../nbs/01_data_look.ipynb #675d504f
 def _fault(path, error):
@@ -368,7 +368,7 @@ def show_batch(
     for ax in axs.flat: ax.axis('off')
     for ax, x, y in zip(axs.flat, *ds.__getitems__(idxs)):
         x = ds.tfm.denorm(x) if isinstance(ds.tfm, PictureTransform) else (x - x.min())/(x.max() - x.min() + 1e-6)
-        ax.imshow(x.permute(1, 2, 0)); ax.set_title(self.classes[y], fontsize=9)
+        ax.imshow(x.permute(1, 2, 0).numpy()); ax.set_title(self.classes[y], fontsize=9)
     plt.tight_layout()
 
 # %% ../nbs/01_data_look.ipynb #de91d317

@@ -1,0 +1,16 @@
+"Everything is said in settings.ini; this hands it to setuptools."
+from configparser import ConfigParser
+from pathlib import Path
+from setuptools import setup
+
+cfg = ConfigParser(delimiters=['=']); cfg.read('settings.ini', encoding='utf-8')
+cfg = cfg['DEFAULT']
+setup(
+    name=cfg['lib_name'], version=cfg['version'], description=cfg['description'], license='Apache-2.0', url=cfg['git_url'], author=cfg['author'],
+    author_email=cfg['author_email'], keywords=cfg['keywords'].split(), long_description=Path('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown', python_requires=f">={cfg['min_python']}",
+    packages=['imgcourse', 'imgcourse.lessons'], package_dir={'imgcourse': 'imgcourse', 'imgcourse.lessons': 'nbs'},
+    package_data={'imgcourse': ['weights/*'], 'imgcourse.lessons': ['*.ipynb', '*.jpg']},
+    install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()},
+    entry_points={'console_scripts': cfg['console_scripts'].split('\n'), 'nbdev': [f"imgcourse={cfg['lib_path']}._modidx:d"]},
+    classifiers=['Development Status :: 3 - Alpha', 'Intended Audience :: Education', 'Programming Language :: Python :: 3'], zip_safe=False)

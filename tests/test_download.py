@@ -1,0 +1,160 @@
+"Downloads from a server on localhost that also truncates, corrupts, drops and refuses."
+import hashlib, io, os, tarfile, threading, zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import numpy as np, pytest
+from PIL import Image
+import imgcourse.data as d
+from imgcourse.data import DownloadError, FullSet, ImageClassifierData, download, get_dataset, tfms_from_model, unpack
+
+CONTENT = np.random.RandomState(0).bytes(3_000_000)
+DIGEST = 'sha256:' + hashlib.sha256(CONTENT).hexdigest()
+
+class Server(ThreadingHTTPServer):
+    "Serves `files`; `faults` is a list of what goes wrong, one for each request to come."
+    daemon_threads = True
+    def __init__(self): super().__init__(('127.0.0.1', 0), Handler); self.files, self.faults, self.asked = {'/file.bin': CONTENT}, [], []
+    def url(self, name='file.bin'): return f'http://127.0.0.1:{self.server_port}/{name}'
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args): pass
+    def do_GET(self):
+        s, fault = self.server, self.server.faults.pop(0) if self.server.faults else None
+        start = int((self.headers.get('Range') or 'bytes=0-')[6:].split('-')[0]); s.asked.append(start)
+        body = s.files.get(self.path)
+        if body is None: return self.send_error(404)
+        if fault == 'busy': return self.send_error(503)
+        if fault == 'no range': start = 0
+        if start >= len(body): return self.send_error(416)
+        self.send_response(206 if start else 200)
+        part = body[start:]
+        self.send_header('Content-Length', len(part)); self.end_headers()
+        if fault == 'corrupt': part = b'?'*1000 + part[1000:]
+        if fault in ('drop', 'truncate'): part = part[:len(part)//2]
+        self.wfile.write(part)
+        if fault == 'drop': self.wfile.flush(); self.connection.close()
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(d.time, 'sleep', lambda s: None)
+    with Server() as s:
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        yield s
+        s.shutdown()
+
+def test_plain(server, tmp_path):
+    f = download(server.url(), tmp_path/'a'/'file.bin', DIGEST)
+    assert f.read_bytes() == CONTENT and os.listdir(f.parent) == ['file.bin']
+    download(server.url(), f, DIGEST)
+    assert len(server.asked) == 1, 'a file that is there is not fetched again'
+
+@pytest.mark.parametrize('faults', [['truncate'], ['drop', 'truncate', 'drop'], ['busy', 'drop'], ['drop', 'no range']])
+def test_goes_on_where_it_stopped(server, tmp_path, faults):
+    server.faults += faults
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
+    if faults == ['truncate']: assert server.asked == [0, len(CONTENT)//2]
+
+def test_goes_on_in_another_call(server, tmp_path):
+    server.faults += ['drop']*2
+    with pytest.raises(DownloadError, match='kept; run it again'): download(server.url(), tmp_path/'f', DIGEST, tries=2)
+    assert not (tmp_path/'f').exists() and 0 < (tmp_path/'f.part').stat().st_size < len(CONTENT)
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT and server.asked[-1] > 0
+
+def test_a_part_that_is_complete(server, tmp_path):
+    (tmp_path/'f.part').write_bytes(CONTENT)
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
+
+def test_corrupt_bytes_never_get_the_name(server, tmp_path):
+    server.faults += ['corrupt']
+    with pytest.raises(DownloadError, match='damaged.*removed; run it again'): download(server.url(), tmp_path/'f', DIGEST)
+    assert os.listdir(tmp_path) == []
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
+
+def test_the_server_has_no_such_file(server, tmp_path):
+    with pytest.raises(DownloadError, match='404.*other means.*f$'): download(server.url('none'), tmp_path/'f')
+    assert len(server.asked) == 1
+
+def test_no_server(tmp_path, monkeypatch):
+    monkeypatch.setattr(d.time, 'sleep', lambda s: None)
+    with pytest.raises(DownloadError, match='could not be fetched'): download('http://127.0.0.1:9/f', tmp_path/'f', tries=2)
+
+def test_a_full_disk_is_told_before(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(d.shutil, 'disk_usage', lambda p: d.shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(DownloadError, match='no room for the 3 MB'): download(server.url(), tmp_path/'f')
+    assert os.listdir(tmp_path) == []
+
+# ---- archives
+def make_tar(path, members):
+    with tarfile.open(path, 'w:gz') as t:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, str): info.type, info.linkname = tarfile.SYMTYPE, content; t.addfile(info)
+            else: info.size = len(content); t.addfile(info, io.BytesIO(content))
+
+def make_zip(path, members):
+    with zipfile.ZipFile(path, 'w') as z:
+        for name, content in members.items(): z.writestr(name, content)
+
+@pytest.mark.parametrize('make', [make_tar, make_zip])
+def test_unpack(tmp_path, make):
+    make(tmp_path/'a', {'x/y.txt': b'1', 'z': b'2'})
+    assert (unpack(tmp_path/'a', tmp_path/'out')/'x'/'y.txt').read_bytes() == b'1' and sorted(os.listdir(tmp_path)) == ['a', 'out']
+
+@pytest.mark.parametrize('make, members', [
+    (make_tar, {'../evil': b'1'}), (make_tar, {'ok': b'1', 'a/../../evil': b'1'}), (make_tar, {'link': '/etc', 'link/evil': b'1'}), (make_tar, {'link': '../..'}),
+    (make_zip, {'../evil': b'1'}), (make_zip, {'ok': b'1', '/tmp/evil-of-imgcourse': b'1'})])
+def test_no_member_lands_outside(tmp_path, make, members):
+    (tmp_path/'in').mkdir(); make(tmp_path/'in'/'a', members)
+    try: unpack(tmp_path/'in'/'a', tmp_path/'in'/'out')
+    except ValueError as e: assert 'cannot be unpacked' in str(e)
+    else: assert make is make_tar and members == {'link': '/etc', 'link/evil': b'1'}, 'only a member whose link was made harmless may pass'
+    assert not list(tmp_path.rglob('evil')) or all('out' in p.parts for p in tmp_path.rglob('evil'))
+    assert not os.path.exists('/etc/evil') and not os.path.exists('/tmp/evil-of-imgcourse')
+
+@pytest.mark.parametrize('spoil', [lambda b: b[:len(b)//2], lambda b: b'<html>not found</html>', lambda b: b''])
+@pytest.mark.parametrize('make', [make_tar, make_zip])
+def test_damaged_archives(tmp_path, make, spoil):
+    make(tmp_path/'a', {'x': CONTENT[:100_000]})
+    (tmp_path/'a').write_bytes(spoil((tmp_path/'a').read_bytes()))
+    with pytest.raises(ValueError, match='cannot be unpacked'): unpack(tmp_path/'a', tmp_path/'out')
+    assert os.listdir(tmp_path) == ['a']
+
+# ---- from the publisher's archive to the folders of the course
+def jpeg(seed):
+    f = io.BytesIO(); Image.effect_noise((40 + seed, 50), 40).convert('RGB').save(f, 'JPEG'); return f.getvalue()
+
+def records(n, labels):
+    return b''.join(bytes([i % 10]*labels) + bytes([i]*1024 + [0]*2048) for i in range(n))
+
+@pytest.fixture
+def publish(server, own_cache, monkeypatch, tmp_path):
+    def publish(name, make, members):
+        make(tmp_path/'archive', members)
+        server.files[f'/{name}.bin'] = body = (tmp_path/'archive').read_bytes()
+        full = d.full_sets[name]
+        monkeypatch.setitem(d.full_sets, name, FullSet(server.url(f'{name}.bin'), 'md5:' + hashlib.md5(body).hexdigest(), 1, full.arrange))
+        return get_dataset(name, full=True)
+    return publish
+
+def test_full_dogscats(publish, server):
+    path = publish('dogscats', make_zip, {f'PetImages/{k}/{i}.jpg': jpeg(i) for k in ('Cat', 'Dog') for i in range(10)} | {'PetImages/Cat/666.jpg': b'', 'PetImages/Dog/Thumbs.db': b'x', 'readme.txt': b'x'})
+    assert sorted(f.name for f in (path/'valid'/'cats').iterdir()) == ['cat.8.jpg', 'cat.9.jpg'] and len(list((path/'train'/'dogs').iterdir())) == 8
+    ImageClassifierData.from_paths(path, tfms=tfms_from_model('resnet18', 32))
+    assert get_dataset('dogscats', full=True) == path and len(server.asked) == 1
+
+def test_full_cifar(publish):
+    names = '\n'.join(f'class{i}' for i in range(10)).encode()
+    path = publish('cifar10', make_tar, {'cifar-10-batches-bin/batches.meta.txt': names, 'cifar-10-batches-bin/data_batch_1.bin': records(20, 1), 'cifar-10-batches-bin/data_batch_2.bin': records(20, 1), 'cifar-10-batches-bin/test_batch.bin': records(10, 1)})
+    assert len(list((path/'train'/'class3').iterdir())) == 4 and len(list(path.glob('test/*/*'))) == 10
+    assert Image.open(path/'train'/'class3'/'00013.png').getpixel((5, 5)) == (13, 0, 0)
+    path = publish('cifar100', make_tar, {'cifar-100-binary/fine_label_names.txt': names, 'cifar-100-binary/train.bin': records(20, 2), 'cifar-100-binary/test.bin': records(10, 2)})
+    assert Image.open(path/'train'/'class3'/'00013.png').size == (32, 32)
+
+def test_full_caltech(publish, tmp_path):
+    make_tar(tmp_path/'inner', {f'101_ObjectCategories/{c}/image_{i:04}.jpg': jpeg(i) for c in ('anchor', 'ant') for i in range(33)})
+    path = publish('caltech101', make_zip, {'caltech-101/101_ObjectCategories.tar.gz': (tmp_path/'inner').read_bytes()})
+    assert [len(list((path/s/'ant').iterdir())) for s in ('train', 'test')] == [30, 3]
+
+def test_addresses_and_hashes_are_well_formed():
+    for full in d.full_sets.values():
+        algorithm, value = full.digest.split(':')
+        assert full.url.startswith('https://') and len(value) == hashlib.new(algorithm).digest_size*2

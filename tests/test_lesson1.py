@@ -1,0 +1,47 @@
+"*Lesson 1*'s own code cells, as they were published, apart from the import lines and PATH."
+import os, re
+import matplotlib; matplotlib.use('agg')
+import matplotlib.pyplot as plt, numpy as np, pytest, torch
+from safetensors.torch import save_file
+from conftest import shared
+
+def cells(text):
+    "The lines of code in the text, in their order, up to the learning rate finder, which comes with lesson 3."
+    lines = [l.replace('’', "'").replace('“', '"').replace('”', '"') for l in text.split('\n')]
+    code = [l for l in lines if re.match(r'(PATH|sz|files|img|data|learn|log_preds|preds|probs|most_uncertain)\b.*(=|\.|\[|$)|plt\.|plot_val_with_title|!ls', l) or 'plot_val_with_title(' in l]
+    return code[:next(i for i, l in enumerate(code) if 'ConvLearner.pretrained(arch' in l)]
+
+@pytest.fixture
+def offline_resnet34(sketches, tmp_path, monkeypatch):
+    "A folder of data with the sketches in it, and weights of a resnet34 (random ones: here the calls are tested, not the result)."
+    from imgcourse.features import create_backbone
+    torch.manual_seed(0)
+    (tmp_path/'own'/'weights').mkdir(parents=True)
+    save_file(create_backbone('resnet34', False).model.state_dict(), tmp_path/'own'/'weights'/'resnet34.safetensors')
+    monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
+    (tmp_path/'data').mkdir(); (tmp_path/'data'/'dogscats').symlink_to(sketches)
+    monkeypatch.chdir(tmp_path)
+
+def test_lesson_1_runs_as_it_stands(offline_resnet34, capsys):
+    code = cells(shared('ancestors/lesson_1.txt').read_text(encoding='utf-8'))
+    assert len(code) >= 25 and sum('plot_val_with_title(' in l for l in code) >= 7
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell(); ns = shell.user_ns   # IPython, since `!ls` is no Python
+    shell.run_cell('from imgcourse.all import *').raise_error()
+    plots, values = 0, {}
+    for line in code:
+        if line.startswith('PATH'): assert line == 'PATH = "data/dogscats/"'
+        line = re.sub(r'^#.*?(?=plot_val)', '', line)   # in the text a comment and its line of code have run together
+        if 'plot_val_with_title(' in line and 'plot_val_with_title' not in ns:   # what the lesson's visible cell binds
+            interp = ns['Interpretation'](ns['data'], ns['log_preds'])
+            for n in ('rand_by_correct', 'rand_by_class', 'most_by_correct', 'plot_val_with_title'): ns[n] = getattr(interp, n)
+        plt.close('all')
+        ran = shell.run_cell(line)
+        ran.raise_error()
+        values[line] = ran.result
+        plots += bool(plt.get_fignums())
+    assert ns['sz'] == 224 and values['img.shape'] == (128, 128, 3) and values['img[:4,:4]'].shape == (4, 4, 3)
+    assert len(ns['files']) == 10 and all(re.fullmatch(r'cat\.\d+\.jpg', f) for f in ns['files'])
+    assert values['data.classes'] == ['cats', 'dogs'] and len(values['data.val_y']) == 200 and values['log_preds.shape'] == (200, 2) and values['log_preds[:10]'].dtype == np.float32
+    assert ns['preds'].shape == ns['probs'].shape == (200,) and ((0 <= ns['probs']) & (ns['probs'] <= 1)).all() and len(ns['most_uncertain']) == 4
+    assert len(ns['learn'].history) == 6 and plots >= 7, 'fit(0.01, 3) stands in the text twice before the learning rate finder'

@@ -1,0 +1,59 @@
+import subprocess, sys
+import numpy as np, pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from imgcourse.sketches import contact_sheet, draw_sketch, make_sketches, sketchsets
+
+def thumb(im): return np.asarray(im.resize((4, 4), Image.BOX)).mean(2)
+
+def test_known_pictures():
+    "Coarse fingerprints, so that drawing is the same on every machine; the tolerance is for other versions of Pillow."
+    cat, dog = thumb(draw_sketch('cat', 1)), thumb(draw_sketch('dog', 1))
+    assert np.abs(cat - FINGERPRINTS['cat']).max() < 4 and np.abs(dog - FINGERPRINTS['dog']).max() < 4
+
+FINGERPRINTS = {'cat': None, 'dog': None}
+
+def test_same_in_another_process(tmp_path):
+    code = f"from imgcourse.sketches import draw_sketch; draw_sketch('dog', 'x').save({str(tmp_path/'x.png')!r})"
+    subprocess.run([sys.executable, '-c', code], check=True, env={'PYTHONHASHSEED': '7', 'PYTHONPATH': ':'.join(sys.path)})
+    assert np.array_equal(np.asarray(Image.open(tmp_path/'x.png')), np.asarray(draw_sketch('dog', 'x')))
+
+def test_all_different():
+    seen = {draw_sketch(k, i, 64).tobytes() for k in ('cat', 'dog') for i in range(50)}
+    assert len(seen) == 100
+
+def test_folder(tmp_path):
+    path = make_sketches('dogscats', tmp_path/'a', n_train=3, n_valid=2)
+    assert sorted(str(f.relative_to(path)) for f in path.rglob('*.jpg') if 'dog' in f.name) == \
+        [f'train/dogs/dog.{i}.jpg' for i in range(3)] + [f'valid/dogs/dog.{i}.jpg' for i in range(2)]
+    bigger = make_sketches('dogscats', tmp_path/'b', n_train=4, n_valid=2)
+    for f in path.rglob('*.jpg'): assert f.read_bytes() == (bigger/f.relative_to(path)).read_bytes()
+    assert (path/'train'/'cats'/'cat.0.jpg').read_bytes() != (path/'valid'/'cats'/'cat.0.jpg').read_bytes()
+    other = make_sketches('dogscats', tmp_path/'c', seed=7, n_train=1, n_valid=1)
+    assert (path/'train'/'cats'/'cat.0.jpg').read_bytes() != (other/'train'/'cats'/'cat.0.jpg').read_bytes()
+
+def test_refusals(tmp_path):
+    with pytest.raises(ValueError, match='dogscats'): make_sketches('horses', tmp_path/'x')
+    with pytest.raises(ValueError, match='cat, dog'): draw_sketch('horse', 1)
+    with pytest.raises(FileExistsError, match='delete'): make_sketches('dogscats', tmp_path)
+    with pytest.raises(ValueError, match='at least one'): contact_sheet([])
+
+def test_killed_while_drawing(tmp_path):
+    code = f"from imgcourse.sketches import make_sketches; print('go', flush=True); make_sketches('dogscats', {str(tmp_path/'set')!r})"
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, env={'PYTHONPATH': ':'.join(sys.path)})
+    p.stdout.readline()
+    while not list(tmp_path.rglob('*.jpg')): assert p.poll() is None
+    p.kill(); p.wait()
+    assert not (tmp_path/'set').exists()
+
+def test_pixels_are_not_enough(sketches):
+    "A linear model on raw pixels stays below 0.75, whatever its regularization."
+    def load(split): 
+        files = sorted((sketches/split).rglob('*.jpg'))
+        return np.stack([np.asarray(Image.open(f).resize((32, 32), Image.BOX)).ravel() for f in files]), [f.parent.name for f in files]
+    (x, y), (vx, vy) = load('train'), load('valid')
+    assert len(y) == 2*sketchsets['dogscats'].n_train
+    scores = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300)).fit(x, y).score(vx, vy) for c in (1e-5, 1e-4, 1e-3, 1e-2)]
+    assert .5 < max(scores) < .75
