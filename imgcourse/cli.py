@@ -30,12 +30,13 @@ def run_lesson(
     "Execute a notebook in a fresh kernel; what came out is written even if a cell fails."
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
     from nbconvert import HTMLExporter
     nb, start, fault = nbformat.read(file, 4), time.perf_counter(), None
     client = NotebookClient(nb, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(out)}}, extra_arguments=['--log-level=ERROR'])
     try: client.execute()
     except CellExecutionError as e: fault = f'{e.ename}: {e.evalue}'
+    except DeadKernelError: fault = 'the kernel died; was there too little memory?'
     nbformat.write(nb, out/file.name)
     (out/f'{file.stem}.html').write_text(HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)[0], encoding='utf-8')
     return time.perf_counter() - start, fault or headline(nb), not fault
@@ -56,6 +57,7 @@ def run(
 ) -> int: # exit code: 0 if all lessons ran to their end, else 1
     "Execute lessons from top to bottom and report."
     files, out, rows = lesson_files(first), Path(out).resolve(), []
+    if out == files[0].parent: raise ValueError(f'{out} holds the lessons themselves; name another folder')
     out.mkdir(parents=True, exist_ok=True)
     print(f'{len(files)} lessons; executed notebooks and pages go to {out}')
     for i, f in enumerate(files):
@@ -82,7 +84,10 @@ def lab(
 ) -> int: # JupyterLab's exit code
     "Copy the lessons into a folder and open JupyterLab on it."
     print(f'{len(copy_lessons(folder))} lessons are new in {Path(folder).resolve()}; JupyterLab opens there. Stop it with Ctrl-C.')
-    return subprocess.call([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}'])
+    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}'])
+    while True:
+        try: return server.wait()
+        except KeyboardInterrupt: pass # JupyterLab has got it too, and asks whether to stop
 
 # %% ../nbs/91_command.ipynb #4f6c93a6
 def main(
@@ -98,5 +103,7 @@ def main(
     p = subs.add_parser('lab', help='open the lessons in JupyterLab')
     p.add_argument('folder', nargs='?', default='imgcourse-lessons', help='your copy of the lessons (%(default)s)')
     args = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     try: return run(args.first, args.out) if args.command == 'run' else lab(args.folder)
     except (ValueError, OSError) as e: print(f'imgcourse: {e}', file=sys.stderr); return 2

@@ -11,17 +11,19 @@ __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'res
            'list_pictures', 'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
            'unpack', 'FullSet', 'get_dataset', 'lesson']
 
-# %% ../nbs/01_data_look.ipynb #2c996f31
-import hashlib, http.client, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+# %% ../nbs/01_data_look.ipynb #ac73fcb0
+import csv, hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import Callable, Iterable, Literal, Sequence
 import numpy as np, timm, torch
 from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
+from filelock import FileLock
 from PIL import Image, ImageOps
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
@@ -36,7 +38,8 @@ from . import sketches
 def to_rgb(
     im: Image.Image, # a picture of any mode
 ) -> Image.Image: # the same picture in mode RGB, 8 bits a channel
-    "Convert any picture to RGB: transparency is laid on white, 16-bit and float pixels are scaled to 0 to 255."
+    "Convert any picture to RGB: transparency is laid on white, 16-bit pixels are scaled to 0 to 255, and so are floats, from 0 to the first of 1, 255, 65,535 that holds them."
+    if im.mode == 'RGB' and not im.has_transparency_data: return im
     if im.mode.startswith(('I', 'F')):
         a = np.nan_to_num(np.asarray(im, dtype=np.float32))
         top = 65535 if im.mode.startswith('I;16') else next((t for t in (1, 255, 65535) if a.max() <= t), a.max())
@@ -54,16 +57,20 @@ warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)
 
 def read_picture(
     path: str | Path, # the file
-    min_side: int | None = None, # the size in pixels that is needed: a JPEG may then be decoded smaller, with both sides at least this long
+    min_side: int | None = None, # the size in pixels that is needed: the picture may then come smaller than it is, with both sides at least this long
 ) -> Image.Image: # mode RGB, upright
     "Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip over 50 times as long as wide."
     try:
         with Image.open(path) as im:
+            w, h = im.size
             if min_side: im.draft(None, (min_side, min_side))
-            rgb = ImageOps.exif_transpose(to_rgb(im))
+            im.load()
+            if im.format != 'TIFF': ImageOps.exif_transpose(im, in_place=True) # Pillow turns TIFFs itself
+            rgb = to_rgb(im)
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as e: raise PictureError(f'{path}: {_fault(path, e)}') from None
-    if min(rgb.size) < 4 or max(rgb.size) > 50*min(rgb.size): raise PictureError(f'{path}: only {rgb.width}×{rgb.height} pixels, nothing to recognise')
-    return rgb
+    if min(w, h) < 4 or max(w, h) > 50*min(w, h): raise PictureError(f'{path}: {w}×{h} pixels, nothing to recognise')
+    times = min(rgb.size)//(2*min_side) if min_side else 1
+    return rgb.reduce(times) if times > 1 else rgb
 
 # %% ../nbs/01_data_look.ipynb #675d504f
 def _fault(path, error):
@@ -78,7 +85,7 @@ def cache_dir() -> Path: # `$IMGCOURSE_CACHE`, or `imgcourse` in the user's cach
     "The folder where sketches, downloads and features are kept. It can be deleted at any time: all of it can be made again."
     return Path(os.environ.get('IMGCOURSE_CACHE') or xdg_cache_home()/'imgcourse')
 
-def _digest(text): return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+def _digest(text): return hashlib.blake2b(text.encode(errors='surrogateescape'), digest_size=16).hexdigest()
 
 def file_key(
     path: str | Path, # the file
@@ -98,13 +105,17 @@ def bad_pictures(
     files: Sequence[str | Path], # the files to look at
 ) -> dict[Path, str]: # file: what is wrong with it; empty if all are fine
     "Decode every file that is new or changed since it was last found good, and tell which fail."
-    folder = cache_dir()/'checked'; folder.mkdir(parents=True, exist_ok=True)
-    note = folder/_digest(os.path.commonpath([os.path.dirname(os.path.abspath(f)) for f in files]))
-    good = set(note.read_text().split()) if note.exists() else set()
-    new = {f: k for f in files if (k := file_key(f)) not in good}
-    faults = dict(zip(new, list(tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1))))
-    with open(note, 'a') as n: n.write(''.join(k + '\n' for f, k in new.items() if not faults[f]))
-    return {Path(f): fault for f, fault in faults.items() if fault}
+    note = cache_dir()/'checked'/_digest(os.path.dirname(os.path.abspath(files[0])) if len(files) else '')
+    note.parent.mkdir(parents=True, exist_ok=True)
+    good, bad = set(note.read_text().split()) if note.exists() else set(), {}
+    new = {f: k for f in files if (k := _key_or_none(f)) not in good}
+    with open(note, 'a') as n:
+        for (f, k), fault in zip(new.items(), tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1)):
+            if fault: bad[Path(f)] = fault
+            else: n.write(f'{k}\n')
+    return bad
+
+def _key_or_none(f): return file_key(f) if os.path.exists(f) else None
 
 def _try_reading(f):
     try: read_picture(f, min_side=1)
@@ -126,7 +137,7 @@ def check_pictures(
 
 # %% ../nbs/01_data_look.ipynb #a164534f
 default_cfgs = generate_default_cfgs({'sketchnet.imgcourse': dict(
-    file=str(Path(sketches.__file__).parent/'weights'/'sketchnet.safetensors'), input_size=(3, 96, 96), pool_size=(3, 3), interpolation='bicubic',
+    file=str(Path(sketches.__file__).parent/'weights'/'sketchnet.safetensors'), input_size=(3, 128, 128), pool_size=(4, 4), interpolation='bicubic',
     mean=(.485, .456, .406), std=(.229, .224, .225), num_classes=112, first_conv='conv1.0', classifier='fc', license='apache-2.0')})
 
 @register_model
@@ -155,8 +166,10 @@ def arch_name(
 def model_cfg(
     arch: str | Callable, # a name of timm's
 ) -> timm.models.PretrainedCfg: # among others `mean`, `std`, `interpolation`, `input_size`
-    "How pictures were prepared when a model was trained, as timm notes it."
-    return timm.get_pretrained_cfg(arch_name(arch), allow_unregistered=False)
+    "How pictures were prepared when a model was trained, as timm notes it. Raises `ValueError` for an unknown model or an unknown tag behind the dot of its name."
+    name = arch_name(arch)
+    try: return timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError: raise ValueError(f'There are no weights {name!r}; there are {", ".join(timm.list_pretrained(name.split(".")[0] + "*")[:8])}') from None
 
 # %% ../nbs/01_data_look.ipynb #7dbd4800
 transforms_basic = [v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR, fill=(124, 116, 104)), v2.ColorJitter(.1, .1)]
@@ -207,17 +220,18 @@ def tfms_from_model(
     crop_type: Literal['random', 'center', 'squish'] = 'random', # how training pictures become square; 'squish' squeezes those for validation too
 ) -> tuple[PictureTransform, PictureTransform]: # for training, for validation
     "The transforms for training and validation pictures, normalized as the model expects. Raises `ValueError` on a size or type that cannot be."
-    cfg, zoom = model_cfg(arch), max_zoom or 1
-    if not isinstance(sz, int) or sz < 8: raise ValueError(f'sz is the size of the pictures in pixels, a whole number of at least 8, not {sz!r}')
+    cfg, zoom = model_cfg(arch), 1 if max_zoom is None else max_zoom
+    if not isinstance(sz, Integral) or sz < 8: raise ValueError(f'sz is the size of the pictures in pixels, a whole number of at least 8, not {sz!r}')
     if cfg.fixed_input_size and sz != cfg.input_size[-1]: raise ValueError(f'{arch_name(arch)} takes pictures of {cfg.input_size[-1]} pixels only, not {sz}')
     if zoom < 1 or pad < 0: raise ValueError(f'max_zoom is at least 1 and pad at least 0, not {max_zoom} and {pad}')
     if crop_type not in ('random', 'center', 'squish'): raise ValueError(f"crop_type is 'random', 'center' or 'squish', not {crop_type!r}")
-    resize = dict(interpolation=v2.InterpolationMode(cfg.interpolation), antialias=True)
-    big = round(sz*zoom)
-    if crop_type == 'squish': trn, val = [v2.Resize((big, big), **resize)], [v2.Resize((sz, sz), **resize)]
-    else: trn, val = [v2.RandomResize(sz, big + 1, **resize) if zoom > 1 else v2.Resize(sz, **resize)], [v2.Resize(sz, **resize), v2.CenterCrop(sz)]
-    trn += [*(aug_tfms or ()), v2.Pad(pad, padding_mode='reflect')][:None if pad else -1] + [v2.CenterCrop(sz) if crop_type == 'center' else v2.RandomCrop(sz)]
-    return PictureTransform(trn, big, cfg.mean, cfg.std), PictureTransform(val, sz, cfg.mean, cfg.std)
+    if pad and crop_type == 'center': raise ValueError("pad widens the choice of random crops; with crop_type='center' it would do nothing")
+    how, side = dict(interpolation=v2.InterpolationMode(cfg.interpolation), antialias=True), (sz, sz) if crop_type == 'squish' else sz
+    larger = v2.RandomResize(sz, round(sz*zoom) + 1, **how) if zoom > 1 else v2.Resize(sz, **how)
+    trn = [v2.Resize(side, **how)] if crop_type == 'squish' else []
+    trn += [larger, *(aug_tfms or ()), *([v2.Pad(pad, padding_mode='reflect')] if pad else []), v2.CenterCrop(sz) if crop_type == 'center' else v2.RandomCrop(sz)]
+    val = [v2.Resize(side, **how), v2.CenterCrop(sz)]
+    return PictureTransform(trn, round(sz*zoom), cfg.mean, cfg.std), PictureTransform(val, sz, cfg.mean, cfg.std)
 
 # %% ../nbs/01_data_look.ipynb #4810a364
 class PictureDataset(Dataset):
@@ -252,7 +266,7 @@ class FileDataset(PictureDataset):
 class ArrayDataset(PictureDataset):
     "A `PictureDataset` of arrays `(height, width, 1 or 3)`, uint8; `key(i)` is a hash of the pixels."
     def picture(self, i: int) -> Image.Image: return Image.fromarray(self.items[i].squeeze(-1) if self.items[i].shape[-1] == 1 else self.items[i]).convert('RGB')
-    def key(self, i: int) -> str: return hashlib.blake2b(np.ascontiguousarray(self.items[i]), digest_size=16).hexdigest() + str(self.items[i].shape)
+    def key(self, i: int) -> str: return 'x'.join([hashlib.blake2b(np.ascontiguousarray(self.items[i]), digest_size=16).hexdigest(), *map(str, self.items[i].shape)])
     def name(self, i: int) -> str: return f'picture {i}'
 
 # %% ../nbs/01_data_look.ipynb #18390b13
@@ -273,11 +287,11 @@ class ImageClassifierData:
         self.path, self.classes, self.c, self.tfms, self.bs = Path(path), classes, len(classes), tfms, bs
         self.trn_ds, self.fix_ds = kind(*trn, tfms[0], augmented=True), kind(*trn, tfms[1])
         self.val_ds, self.aug_ds = kind(*val, tfms[1]), kind(*val, tfms[0], augmented=True)
-        self.test_ds = None if test is None else kind(test, np.full(len(test), -1), tfms[1])
+        self.test_ds = None if test is None else kind(test, np.full(len(test), -1, np.int64), tfms[1])
         self.trn_y, self.val_y = trn[1], val[1]
         if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
-        def loader(ds, **kw): return DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(), **kw)
-        self.trn_dl = loader(self.trn_ds, shuffle=True, drop_last=len(self.trn_ds) % bs == 1)
+        def loader(ds, **kw): return DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
+        self.trn_dl = loader(self.trn_ds, shuffle=True, persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
         self.fix_dl, self.val_dl, self.aug_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.aug_ds)
         self.test_dl = None if test is None else loader(self.test_ds)
     def __repr__(self): return f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: ' + ', '.join(self.classes[:10]) + (' …' if self.c > 10 else '')
@@ -287,11 +301,10 @@ def list_pictures(
     folder: str | Path, # searched with all its subfolders; hidden files are passed over
 ) -> list[Path]: # sorted
     "All pictures below a folder; warns of files that are none."
-    files = sorted(f for f in Path(folder).rglob('*') if f.is_file() and not any(p.startswith('.') for p in f.relative_to(folder).parts))
-    pictures = [f for f in files if f.suffix.lower() in (*IMG_EXTENSIONS, '.gif')]
-    if len(pictures) < len(files):
-        others = sorted({f.suffix or f.name for f in set(files) - set(pictures)} - {'.db', '.ini'})
-        if others: warnings.warn(f'{folder}: {len(files) - len(pictures)} files are no pictures that can be read ({", ".join(others)}) and are passed over', stacklevel=2)
+    found = sorted(Path(d)/f for d, _, fs in os.walk(folder, followlinks=True) for f in fs if not f.startswith('.') and '/.' not in d[len(str(folder)):])
+    pictures = [f for f in found if f.suffix.lower() in (*IMG_EXTENSIONS, '.gif', '.jfif')]
+    others = sorted({f.suffix or f.name for f in set(found) - set(pictures)} - {'.db', '.ini'})
+    if others: warnings.warn(f'{folder}: {len(found) - len(pictures)} files are no pictures that can be read ({", ".join(others)}) and are passed over', stacklevel=2)
     return pictures
 
 # %% ../nbs/01_data_look.ipynb #41b0a9b1
@@ -302,6 +315,8 @@ def pictures_by_class(
     folder = Path(folder)
     if not folder.is_dir(): raise FileNotFoundError(f'There is no folder {folder}' + (f'; {folder.parent} holds {sorted(os.listdir(folder.parent))[:10]}' if folder.parent.is_dir() else ''))
     found = {d.name: list_pictures(d) for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith('.')}
+    loose = [f.name for f in folder.iterdir() if f.suffix.lower() in IMG_EXTENSIONS]
+    if loose: warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), have no class and are passed over', stacklevel=2)
     if len(found) < 2: raise ValueError(f'{folder} needs a folder for each class, at least two; it has {list(found) or "none"}')
     empty = [c for c, fs in found.items() if not fs]
     if empty: raise ValueError(f'{folder}: no pictures in the class folder{"s" if len(empty) > 1 else ""} {", ".join(empty)}; fill or remove {"them" if len(empty) > 1 else "it"}')
@@ -310,11 +325,11 @@ def pictures_by_class(
 # %% ../nbs/01_data_look.ipynb #985ac868
 def _check_options(tfms, bs):
     if tfms is None: raise ValueError('Say how pictures become tensors: tfms=tfms_from_model(arch, sz)')
-    if not isinstance(bs, int) or bs < 1: raise ValueError(f'bs is the number of pictures in a batch, a whole number of at least 1, not {bs!r}')
+    if not isinstance(bs, Integral) or bs < 1: raise ValueError(f'bs is the number of pictures in a batch, a whole number of at least 1, not {bs!r}')
 
 def _flatten(found, classes, bad=()):
     pairs = [(f, classes.index(c)) for c, fs in found.items() for f in fs if f not in bad]
-    return [f for f, _ in pairs], np.array([y for _, y in pairs])
+    return [str(f) for f, _ in pairs], np.array([y for _, y in pairs], np.int64)
 
 def _test_files(folder):
     files = list_pictures(folder)
@@ -340,6 +355,7 @@ def from_paths(
 ) -> ImageClassifierData:
     "Data from a folder with training and validation folders. Raises `ValueError` if they hold different classes."
     _check_options(tfms, bs)
+    if trn_name == val_name: raise ValueError(f'Training and validation pictures must be different ones; both are in {trn_name}')
     trn, val = pictures_by_class(Path(path)/trn_name), pictures_by_class(Path(path)/val_name)
     if diff := sorted(set(trn) ^ set(val)): raise ValueError(f'{trn_name} and {val_name} must hold the same classes; only one of them has {", ".join(diff)}')
     test = None if test_name is None else _test_files(Path(path)/test_name)
@@ -354,19 +370,31 @@ def class_counts(self: ImageClassifierData) -> 'pd.DataFrame': # a row for each 
     import pandas as pd
     return pd.DataFrame({k: np.bincount(y, minlength=self.c) for k, y in [('train', self.trn_y), ('valid', self.val_y)]}, index=self.classes)
 
+@patch
+def check_class(
+    self: ImageClassifierData,
+    y: int, # a class number
+) -> int: # the same
+    "Raises `ValueError` that names the classes if there is no class of that number."
+    if y not in range(self.c): raise ValueError(f'Classes are given by their numbers: {dict(enumerate(self.classes))}; there is no {y!r}')
+    return y
+
 # %% ../nbs/01_data_look.ipynb #2b69fa51
 @patch
 def show_batch(
     self: ImageClassifierData,
-    n: int = 8, # how many pictures, at most a batch
+    n: int = 8, # how many pictures
     cols: int = 4, # how many in a row
 ) -> None:
-    "Show the first `n` pictures of a training batch with their classes."
+    "Show random training pictures with their classes. Random numbers drawn later are not changed by it."
     import matplotlib.pyplot as plt
-    ds, idxs = self.trn_ds, torch.randperm(len(self.trn_ds))[:n].tolist()
+    with torch.random.fork_rng(devices=[]):
+        torch.seed()
+        ds, idxs = self.trn_ds, torch.randperm(len(self.trn_ds))[:n].tolist()
+        xs, ys = ds.__getitems__(idxs)
     _, axs = plt.subplots(-(-len(idxs)//cols), cols, figsize=(1.6*cols, 1.8*-(-len(idxs)//cols)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for ax, x, y in zip(axs.flat, *ds.__getitems__(idxs)):
+    for ax, x, y in zip(axs.flat, xs, ys):
         x = ds.tfm.denorm(x) if isinstance(ds.tfm, PictureTransform) else (x - x.min())/(x.max() - x.min() + 1e-6)
         ax.imshow(x.permute(1, 2, 0).numpy()); ax.set_title(self.classes[y], fontsize=9)
     plt.tight_layout()
@@ -387,14 +415,16 @@ def from_folder(
     _check_options(tfms, bs)
     if not 0 < valid_pct < 1: raise ValueError(f'valid_pct is a part between 0 and 1, not {valid_pct}')
     found = pictures_by_class(path)
+    single = [c for c, fs in found.items() if len(fs) < 2]
+    if single: raise ValueError(f'{path}/{single[0]} holds a single picture; one to learn from and one to check with are the least')
     bad = check_pictures([f for fs in found.values() for f in fs], on_error)
     _check_left(found, bad, path)
     files, y = _flatten(found, list(found), bad)
-    rng, val = np.random.RandomState(seed), []
-    for k, c in enumerate(found):
-        of_class = np.flatnonzero(y == k)
-        if len(of_class) < 2: raise ValueError(f'{path}/{c} holds a single picture; one to learn from and one to check with are the least')
-        val += list(rng.permutation(of_class)[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)])
+    lot, val = [_digest(f'{seed}/{os.path.relpath(f, path)}') for f in files], []
+    for k in range(len(found)):
+        of_class = sorted(np.flatnonzero(y == k), key=lambda i: lot[i])
+        val += of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]
+    _check_classes(y[np.isin(np.arange(len(y)), val, invert=True)], y[val], list(found))
     return cls(path, *_split(files, y, val), list(found), tfms, bs, num_workers=num_workers)
 
 def _split(items, y, val_idxs):
@@ -414,40 +444,48 @@ def get_cv_idxs(
     if not 0 <= cv_idx < n//n_val: raise ValueError(f'Folds of {n_val} from {n} rows are numbered 0 to {n//n_val - 1}; there is no fold {cv_idx}')
     return np.random.RandomState(seed).permutation(n)[cv_idx*n_val:(cv_idx + 1)*n_val]
 
-# %% ../nbs/01_data_look.ipynb #eb8432f5
+# %% ../nbs/01_data_look.ipynb #2fcf94c2
 def read_labels(
-    csv: str | Path, # the file: a header, then an id and a label in each row
+    csv_fname: str | Path, # the file: a header, then an id and a label in each row
     folder: str | Path, # where the pictures lie
     suffix: str = '', # what must be added to an id to get the file's name
-) -> tuple[list[Path], list[str]]: # files, labels
+) -> tuple[list[str], list[str]]: # files, labels
     "The files and labels of a CSV. Raises `ValueError` that names the row and column of an empty field, a duplicate id or a missing file."
-    import pandas as pd
-    if not os.path.exists(csv): raise FileNotFoundError(f'There is no file {csv}')
-    df = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    if df.shape[1] < 2: raise ValueError(f'{csv} needs a column of ids and a column of labels; it has only {list(df.columns)}')
-    ids, labels = df.iloc[:, 0], df.iloc[:, 1]
-    def complain(rows, what): 
-        if len(rows): raise ValueError(f'{csv}: {what} in row{"s" if len(rows) > 1 else ""} {", ".join(str(r + 2) for r in rows[:20])}' + (' …' if len(rows) > 20 else ''))
-    for col in df.columns[:2]: complain(np.flatnonzero(df[col].str.strip() == ''), f'column {col!r} is empty')
-    dup = ids[ids.duplicated(keep=False)]
-    complain(dup.index, f'duplicate {df.columns[0]} ({", ".join(dup.unique()[:5])})')
-    files = [Path(folder)/f'{i}{suffix}' for i in ids]
-    missing = [r for r, f in enumerate(files) if not f.is_file()]
-    complain(missing, f'no file for {df.columns[0]} ({", ".join(str(files[r]) for r in missing[:5])})')
-    return files, list(labels)
+    for p, what in ((csv_fname, 'file'), (folder, 'folder')):
+        if not os.path.exists(p): raise FileNotFoundError(f'There is no {what} {p}')
+    try:
+        with open(csv_fname, newline='', encoding='utf-8-sig') as f: header, *rows = [(i + 1, r) for i, r in enumerate(csv.reader(f)) if r]
+    except (ValueError, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read ({e}); save it as CSV with a header, in UTF-8') from None
+    cols = header[1]
+    if len(cols) < 2: raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
+    if (Path(folder)/f'{cols[0]}{suffix}').is_file(): raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
+    _complain(csv_fname, f'not {len(cols)} fields', [n for n, r in rows if len(r) != len(cols)])
+    for k in (0, 1): _complain(csv_fname, f'column {cols[k]!r} is empty', [n for n, r in rows if not r[k].strip()])
+    files = {n: os.path.normpath(Path(folder)/f'{r[0].strip()}{suffix}') for n, r in rows}
+    first = {f: n for n, f in reversed(files.items())}
+    _complain(csv_fname, f'duplicate {cols[0]}', sorted({m for n, f in files.items() if first[f] != n for m in (n, first[f])}))
+    missing = [n for n, f in files.items() if not os.path.isfile(f)]
+    _complain(csv_fname, f'no file for {cols[0]} ({files[missing[0]] if missing else ""})', missing)
+    return list(files.values()), [r[1].strip() for _, r in rows]
+
+def _complain(csv_fname, what, rows):
+    more = f' and {len(rows) - 20} more' if len(rows) > 20 else ''
+    if rows: raise ValueError(f'{csv_fname}: {what} in row{"s" if len(rows) > 1 else ""} {", ".join(map(str, rows[:20]))}{more}')
 
 # %% ../nbs/01_data_look.ipynb #25964775
 def _mark_rows(n, val_idxs):
     idxs = np.asarray(val_idxs)
-    if idxs.ndim != 1 or not 0 < len(np.unique(idxs)) < n or idxs.min() < 0 or idxs.max() >= n:
-        raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1}')
+    if idxs.dtype == bool and idxs.shape == (n,): idxs = np.flatnonzero(idxs)
+    if not np.issubdtype(idxs.dtype, np.integer) or idxs.ndim != 1 or not 0 < len(np.unique(idxs)) < n or idxs.min() < 0 or idxs.max() >= n:
+        raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1} (integers)')
     return np.isin(np.arange(n), idxs)
 
 def _check_classes(trn_y, val_y, classes):
-    if len(classes) < 2: raise ValueError(f'There must be at least two classes; all pictures are of {classes}')
+    if len(trn_y) < 2 or len(val_y) < 1: raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to check with are the least')
+    if len(set(classes)) < len(classes): raise ValueError(f'Class names must differ: {sorted(classes)}')
     lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
-    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other val_idxs')
-    if not len(trn_y) or not len(val_y): raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: both need some')
+    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other pictures for validation')
+    if len(set(trn_y.tolist())) < 2: raise ValueError(f'There must be at least two classes; all training pictures are of the class {classes[trn_y[0]]}')
 
 # %% ../nbs/01_data_look.ipynb #2fd12e9b
 @patch(cls_method=True)
@@ -468,11 +506,15 @@ def from_csv(
     _check_options(tfms, bs)
     files, labels = read_labels(csv_fname, Path(path)/folder, suffix)
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
+    classes = sorted(set(labels))
+    y = np.array([classes.index(l) for l in labels], np.int64)
+    _check_classes(y[~is_val], y[is_val], classes)
     test = None if test_name is None else _test_files(Path(path)/test_name)
     bad = check_pictures(files + (test or []), on_error)
-    classes = sorted(set(labels))
-    keep = np.array([f not in bad for f in files])
-    files, y, is_val = [f for f in files if f not in bad], np.array([classes.index(l) for l in labels])[keep], is_val[keep]
+    keep = np.array([Path(f) not in bad for f in files])
+    gone = sorted(set(labels) - set(np.array(labels)[keep & ~is_val]))
+    if gone: raise PictureError(f'No picture to learn from can be read of the classes {", ".join(gone)}')
+    files, y, is_val = [f for f, k in zip(files, keep) if k], y[keep], is_val[keep]
     _check_classes(y[~is_val], y[is_val], classes)
     return cls(path, *_split(files, y, is_val), classes, tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
 
@@ -480,7 +522,8 @@ def from_csv(
 def _as_pictures(x, name):
     x = np.asarray(x)
     if x.ndim != 4 or x.shape[-1] not in (1, 3): raise ValueError(f'{name}: pictures come as an array (n, height, width, 1 or 3), not {x.shape}' + ('; add the axis of channels with x[..., None]' if x.ndim == 3 else ''))
-    if x.dtype == np.uint8: return x
+    if min(x.shape[1:3]) < 4: raise ValueError(f'{name}: {x.shape[2]}×{x.shape[1]} pixels are too few to recognise anything')
+    if x.dtype == np.uint8 or not len(x): return x.astype(np.uint8)
     if not np.issubdtype(x.dtype, np.floating): raise ValueError(f'{name}: pixels are uint8 (0 to 255) or float (0 to 1), not {x.dtype}')
     if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1: raise ValueError(f'{name}: float pixels must lie between 0 and 1, not {x.min():.3g} and {x.max():.3g}; divide by 255?')
     return (x*255).round().astype(np.uint8)
@@ -527,60 +570,80 @@ def file_hash(
 def _fetch(url, part, timeout):
     have = part.stat().st_size if part.exists() else 0
     with urllib.request.urlopen(urllib.request.Request(url, headers={'Range': f'bytes={have}-', 'User-Agent': 'imgcourse'}), timeout=timeout) as r:
-        if r.status != 206: have = 0
         left = int(r.headers.get('Content-Length') or 0)
+        if r.status != 206:
+            if have and left < have: raise ConnectionError('the answer is not the file')
+            have = 0
         if left > shutil.disk_usage(part.parent).free: raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}')
         with open(part, 'ab' if have else 'wb') as f, tqdm(initial=have, total=have + left or None, unit='B', unit_scale=True, desc=part.stem, leave=False) as bar:
             while block := r.read(1 << 18): f.write(block); bar.update(len(block))
     if left and part.stat().st_size < have + left: raise ConnectionError(f'the line broke off after {part.stat().st_size:,} of {have + left:,} bytes')
 
+# %% ../nbs/01_data_look.ipynb #7f82c166
+def _fetch_all(url, part, tries, timeout):
+    for left in reversed(range(tries)):
+        try: return _fetch(url, part, timeout)
+        except urllib.error.HTTPError as e:
+            if e.code == 416 and part.exists(): return
+            if e.code < 500 and e.code not in (408, 429): raise DownloadError(f'The server has no {url} ({e.code} {e.reason}).') from None
+            problem = e
+        except DownloadError: raise
+        except (OSError, http.client.HTTPException) as e: problem = e
+        if left: time.sleep(2**(tries - left))
+    raise DownloadError(f'{url} could not be fetched ({problem}). What has arrived is kept; run it again to go on.')
+
 # %% ../nbs/01_data_look.ipynb #94994602
 def download(
     url: str, # the address
     dest: str | Path, # the file to make
-    digest: str | None = None, # what the file must be: 'sha256:…' or 'md5:…'; None: it is taken as it comes
+    digest: str, # what the file must be: 'sha256:…' or 'md5:…'
     tries: int = 5, # how often a dropped line is taken up again
     timeout: float = 30, # seconds of silence after which the line counts as dropped
 ) -> Path: # the file, whole and checked
     "Download a file, going on where an earlier try stopped. Raises `DownloadError`."
     dest, part = Path(dest), Path(f'{dest}.part')
-    if dest.exists(): return dest
     dest.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f'You can also put the file there by other means: {dest}'
-    for wait in range(tries):
-        try: _fetch(url, part, timeout); break
-        except urllib.error.HTTPError as e:
-            if e.code == 416: break
-            if e.code < 500 and e.code not in (408, 429): raise DownloadError(f'The server has no {url} ({e.code} {e.reason}). {by_hand}') from None
-            problem = e
-        except DownloadError: raise
-        except (OSError, http.client.HTTPException) as e: problem = e
-        time.sleep(min(wait, 10))
-    else: raise DownloadError(f'{url} could not be fetched ({problem}). What has arrived is kept; run it again to go on. {by_hand}') from None
-    if digest and (got := file_hash(part, digest.split(':')[0])) != digest:
-        part.unlink()
-        raise DownloadError(f'{url} arrived damaged or is another file now: {got} instead of {digest}. It was removed; run it again. {by_hand}')
-    return part.replace(dest)
+    with FileLock(f'{dest}.lock'):
+        if not dest.exists():
+            try: _fetch_all(url, part, tries, timeout)
+            except DownloadError as e: raise DownloadError(f'{e} {by_hand}') from None
+        file = dest if dest.exists() else part
+        if (got := file_hash(file, digest.split(':')[0])) != digest:
+            if file == dest: raise DownloadError(f'{dest} is not the file of {url}: its hash is {got} instead of {digest}. Remove it.')
+            part.unlink()
+            raise DownloadError(f'{url} arrived damaged or is another file now: {got} instead of {digest}. It was removed; run it again. {by_hand}')
+        return file.replace(dest)
 
 # %% ../nbs/01_data_look.ipynb #dc8a251a
 def unpack(
     archive: str | Path, # a zip or tar file, packed or not
     dest: str | Path, # the folder to make
 ) -> Path: # the folder
-    "Unpack an archive. Raises `ValueError` if it is none, is damaged, or has a member that would land outside of `dest`; then `dest` is not made."
+    "Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none, is damaged, or has a member that would land outside; then `dest` is not made."
     dest = Path(dest); dest.parent.mkdir(parents=True, exist_ok=True)
+    if dest.exists(): raise FileExistsError(f'{dest} is there already; remove it first')
     tmp = Path(tempfile.mkdtemp(prefix=f'{dest.name}.', dir=dest.parent)).resolve()
     try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as z:
-                outside = [n for n in z.namelist() if not (tmp/n).resolve().is_relative_to(tmp)]
-                if outside: raise ValueError(f'{outside[0]!r} would land outside of the folder')
-                z.extractall(tmp)
+        if zipfile.is_zipfile(archive): _unzip(archive, tmp)
         else:
-            with tarfile.open(archive) as t: t.extractall(tmp, filter='data')
+            with tarfile.open(archive) as t:
+                t.extractall(tmp, filter='data')
+                while t.fileobj.read(1 << 20): pass # to the end, where the checksum is
         return _settle(tmp, dest)
-    except (ValueError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as e: raise ValueError(f'{archive} cannot be unpacked: {e}') from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError) as e: problem = e
+    except OSError as e:
+        if e.errno: raise
+        problem = e
     finally: shutil.rmtree(tmp, ignore_errors=True)
+    raise ValueError(f'{archive} cannot be unpacked: {problem}')
+
+# %% ../nbs/01_data_look.ipynb #3fb1bdab
+def _unzip(archive, tmp):
+    with zipfile.ZipFile(archive) as z:
+        outside = [n for n in z.namelist() if not (tmp/n).resolve().is_relative_to(tmp)]
+        if outside: raise ValueError(f'{outside[0]!r} would land outside of the folder')
+        z.extractall(tmp)
 
 def _settle(tmp, dest):
     os.chmod(tmp, 0o755)
@@ -639,16 +702,21 @@ full_sets = {
         lambda src, dest: _arrange_cifar(src, dest, 'fine_label_names.txt', 2, {'train': 'train.bin', 'test': 'test.bin'})),
     'caltech101': FullSet('https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip', 'md5:3138e1922a9193bfa496528edbbc45d0', 137, _arrange_caltech101)}
 
-# %% ../nbs/01_data_look.ipynb #ae53c701
-def _full_wanted(): return os.environ.get('IMGCOURSE_FULL', '').lower() in ('1', 'true', 'yes', 'on')
+# %% ../nbs/01_data_look.ipynb #56f67283
+def _full_wanted():
+    value = os.environ.get('IMGCOURSE_FULL', '0')
+    if value not in ('0', '1'): raise ValueError(f'IMGCOURSE_FULL is 1 (full data sets) or 0 (sketches), not {value!r}')
+    return value == '1'
 
 def get_dataset(
     name: str, # 'dogscats', 'cifar10', 'cifar100', 'caltech101'
-    full: bool | None = None, # True: the full photos, downloaded once; False: sketches; None: full if `IMGCOURSE_FULL=1`
+    full: bool | None = None, # where you have no copy: True downloads the full set, once; False takes sketches; None: full if `IMGCOURSE_FULL=1`
 ) -> Path: # the folder
     "The folder of a data set: your own copy in `$IMGCOURSE_DATA`, or the full set, or sketches. Raises `ValueError` for an unknown name and `DownloadError`."
     if name not in {**full_sets, **sketches.sketchsets}: raise ValueError(f'There is no data set {name!r}; there are {", ".join(sorted({**full_sets, **sketches.sketchsets}))}')
-    if (own := os.environ.get('IMGCOURSE_DATA')) and (Path(own)/name).is_dir(): return Path(own)/name
+    if own := os.environ.get('IMGCOURSE_DATA'):
+        if not Path(own).is_dir(): raise FileNotFoundError(f'IMGCOURSE_DATA names {own}, which is no folder')
+        if (Path(own)/name).is_dir(): return Path(own)/name
     if _full_wanted() if full is None else full: return _get_full(name)
     if name not in sketches.sketchsets: raise ValueError(f'There are no sketches of {name!r} yet; get_dataset({name!r}, full=True) downloads {full_sets[name].mb} MB')
     dest = cache_dir()/'sketches'/f'{name}-{_digest(Path(sketches.__file__).read_text())[:8]}'
@@ -673,5 +741,6 @@ def lesson(
     name: str, # a data set, see `get_dataset`
 ) -> tuple[str, str, int, int]: # PATH (ends in '/'), architecture, picture size in pixels, batch size
     "What a lesson starts with: sketches and the embedded net, or, with `IMGCOURSE_FULL=1`, the full photos and the net that the old course used."
-    arch, sz, bs = _full_settings[name] if _full_wanted() else ('sketchnet', 96, 64)
-    return f'{get_dataset(name)}/', arch, sz, bs
+    path = get_dataset(name)
+    arch, sz, bs = _full_settings.get(name, (resnet34, 224, 64)) if _full_wanted() else ('sketchnet', 128, 64)
+    return f'{path}/', arch, sz, bs

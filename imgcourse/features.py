@@ -11,15 +11,17 @@ import hashlib, os, zlib
 from copy import deepcopy
 from pathlib import Path
 from typing import Callable, Sequence
-import numpy as np, timm, torch
+import numpy as np, PIL, timm, torch, torchvision
 from fastcore.basics import patch
-from filelock import FileLock
+from filelock import FileLock, Timeout
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
+import imgcourse
 from .data import PictureDataset, arch_name, as_is, cache_dir, model_cfg
 
 # %% ../nbs/01b_features.ipynb #4a56de23
@@ -28,9 +30,12 @@ class Backbone(nn.Module):
     def __init__(
         self,
         model: nn.Module, # made by `timm.create_model`
+        made_by: str = '', # name and arguments of the model: not all of them can be seen in its layers and weights
     ):
         super().__init__()
-        self.model = model
+        self.model, self.made_by = model, made_by
+
+    def extra_repr(self) -> str: return self.made_by
 
     def forward(
         self,
@@ -50,14 +55,14 @@ class WeightsError(ValueError):
 def load_weights(
     model: nn.Module, # changed in place, only if everything fits
     file: str | Path, # a safetensors file
-    ignore: Sequence[str] = (), # names of layers (the classifier, say) that the file may have and the model has not
+    ignore: Sequence[str] = (), # names of layers (the classifier, say) that the file may have and the model need not
 ) -> None:
     "Load all weights of a model from a file. Raises `WeightsError` that names what is missing, too much or of another shape."
-    if not os.path.exists(file): raise WeightsError(f'There is no weights file {file}')
+    if not os.path.isfile(file): raise WeightsError(f'There is no weights file {file}')
     try: have = load_file(file)
     except SafetensorError as e: raise WeightsError(f'{file} is not a whole safetensors file ({e}). Other formats are not opened, since they can hold programs.') from None
-    want = {k: v for k, v in model.state_dict().items() if not k.endswith('num_batches_tracked')}
-    have = {k: v for k, v in have.items() if not k.endswith('num_batches_tracked') and not k.startswith(tuple(f'{i}.' for i in ignore))}
+    want, heads = {k: v for k, v in model.state_dict().items() if not k.endswith('num_batches_tracked')}, {i.split('.')[0] for i in ignore}
+    have = {k: v for k, v in have.items() if k in want or not k.endswith('num_batches_tracked') and k.split('.')[0] not in heads}
     wrong = {'missing': want.keys() - have.keys(), 'not in the model': have.keys() - want.keys(),
              'of another shape': [k for k in want.keys() & have.keys() if want[k].shape != have[k].shape]}
     wrong = [f'{len(ks)} {what} ({", ".join(sorted(ks)[:3])}{", …" if len(ks) > 3 else ""})' for what, ks in wrong.items() if ks]
@@ -71,19 +76,19 @@ def create_backbone(
     **model_args # passed on to `timm.create_model`
 ) -> Backbone: # on the CPU, in evaluation mode
     "A timm model without its classifier. Raises `ValueError` for an unknown architecture and `WeightsError` if the weights cannot be had."
-    name, cfg = arch_name(arch), model_cfg(arch)
-    local = Path(os.environ.get('IMGCOURSE_DATA', ''))/'weights'/f'{name}.safetensors'
-    if weights is None and local.is_file(): weights = local
-    def create(pretrained): return timm.create_model(name, pretrained=pretrained, num_classes=0, global_pool='', **model_args)
+    name, cfg, own = arch_name(arch), model_cfg(arch), os.environ.get('IMGCOURSE_DATA')
+    if weights is None and own and (local := Path(own)/'weights'/f'{name}.safetensors').is_file(): weights = local
+    def create(pretrained): return timm.create_model(name, pretrained=pretrained, num_classes=0, **model_args)
     if weights is None or weights is True:
-        try: return Backbone(create(True)).eval()
-        except TypeError: raise
-        except Exception as e: raise WeightsError(
-            f"The pretrained weights of {name} could not be fetched ({type(e).__name__}: {str(e).splitlines()[0]}). Without a network connection, give a file: "
-            f"weights='{name}.safetensors' (or put it into the folder weights of $IMGCOURSE_DATA). weights=False starts from random weights.") from e
-    model = create(False)
-    if weights is not False: load_weights(model, weights, [cfg.classifier] if isinstance(cfg.classifier, str) else cfg.classifier or [])
-    return Backbone(model).eval()
+        try: model = create(True)
+        except Exception as e:
+            create(False) # if it is the arguments that are wrong, this says so
+            raise WeightsError(
+                f"The pretrained weights of {name} could not be fetched ({type(e).__name__}: {(str(e).splitlines() or [''])[0]}). Without a network connection, give a "
+                f"file: weights='{name}.safetensors' (or put it into the folder weights of $IMGCOURSE_DATA). weights=False starts from random weights.") from e
+    else: model = create(False)
+    if weights not in (None, True, False): load_weights(model, weights, [cfg.classifier] if isinstance(cfg.classifier, str) else cfg.classifier or [])
+    return Backbone(model, f'{name} {model_args}').eval()
 
 # %% ../nbs/01b_features.ipynb #ffec2038
 class ConcatPool(nn.Module):
@@ -135,19 +140,19 @@ class FeatureStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         for f in ('rows', 'index'): (self.folder/f).touch()
         self.lock = FileLock(self.folder/'lock')
-        self.read()
 
-    def read(self) -> None:
+    def read(self) -> 'FeatureStore': # itself
         "Read the index as far as it agrees with the rows."
         n_rows = (self.folder/'rows').stat().st_size//(4*self.width)
         self.rows = np.memmap(self.folder/'rows', np.float32, 'c', shape=(n_rows, self.width)) if n_rows else np.empty((0, self.width), np.float32)
         self.row, self.index_end = {}, 0
         for line in (self.folder/'index').read_bytes().splitlines(keepends=True):
-            checksum, *keys = line.decode(errors='replace').split()
+            checksum, *keys = line.decode(errors='replace').split() or ['']
             new = self.rows[len(self.row):len(self.row) + len(keys)]
-            if not line.endswith(b'\n') or len(new) < len(keys) or f'{zlib.crc32(new):08x}' != checksum: break
+            if not keys or not line.endswith(b'\n') or len(new) < len(keys) or f'{zlib.crc32(new):08x}' != checksum: break
             self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
             self.index_end += len(line)
+        return self
 
 # %% ../nbs/01b_features.ipynb #8873da2d
 @patch
@@ -167,8 +172,10 @@ def append(
 # %% ../nbs/01b_features.ipynb #5e3c17e0
 def _store_name(backbone, tfm, dtype):
     h = hashlib.blake2b(digest_size=12)
-    for part in (backbone, tfm, dtype, backbone.device.type, timm.__version__, torch.__version__): h.update(repr(part).encode())
-    for name, t in backbone.state_dict().items():
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (150, 200, 3), dtype=np.uint8)).resize((400, 300))
+    versions = [m.__version__ for m in (imgcourse, torch, torchvision, timm, PIL)]
+    for part in (backbone, getattr(tfm, 'min_side', None), dtype, backbone.device.type, versions): h.update(repr(part).encode())
+    for name, t in (('picture', tfm(noise)), *backbone.state_dict().items()):
         h.update(name.encode()); h.update(t.contiguous().cpu().numpy().reshape(-1).view(np.uint8))
     return h.hexdigest()
 
@@ -178,26 +185,33 @@ class Features:
     def __len__(self) -> int: return len(self.order)
     def __getitem__(self, i) -> np.ndarray: return self.rows[self.order[i]]
 
-# %% ../nbs/01b_features.ipynb #8df7fa75
+# %% ../nbs/01b_features.ipynb #7a2f87cc
 def features(
-    backbone: Backbone, # frozen
-    ds: PictureDataset, # pictures with a transform that is not random
+    backbone: Backbone, # frozen; put into evaluation mode
+    ds: PictureDataset, # not augmented
 ) -> Features:
-    "Pooled features of each picture, in the order of the data set; only those are computed that are not on disk yet."
-    dtype, bs = fast_dtype(backbone.device), 16 if backbone.device.type == 'cpu' else 128
-    probe = torch.zeros(1, *ds[0][0].shape, device=backbone.device)
+    "Pooled features of each picture, in the order of the data set; only those are computed that are not on disk yet. Raises `ValueError` if the data set is augmented."
+    if ds.augmented: raise ValueError('Augmented pictures have other features each time; take a data set that is not augmented (data.fix_ds, data.val_ds)')
+    backbone.eval()
+    dtype, probe = fast_dtype(backbone.device), ds[0][0][None].to(backbone.device)
     with torch.inference_mode(): width = ConcatPool()(backbone(probe)).shape[1]
     store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, dtype), width)
     keys = [ds.key(i) for i in range(len(ds))]
-    with store.lock:
+    with _locked(store), torch.random.fork_rng(devices=[]): # a data loader draws a random number, which must not change later ones
         store.read()
         new = {k: i for i, k in enumerate(keys) if k not in store.row}
-        if new: _compute(backbone, probe, dtype, bs, Subset(ds, list(new.values())), list(new), store)
-        store.read()
+        if new: _compute(backbone, probe, dtype, Subset(ds, list(new.values())), list(new), store); store.read()
     return Features(store.rows, np.array([store.row[k] for k in keys]))
 
+def _locked(store):
+    try: return store.lock.acquire(timeout=1)
+    except Timeout: print('Another process computes these features; waiting until it has finished.')
+    return store.lock.acquire()
+
+# %% ../nbs/01b_features.ipynb #019b6502
 @torch.inference_mode()
-def _compute(backbone, probe, dtype, bs, ds, keys, store):
+def _compute(backbone, probe, dtype, ds, keys, store):
+    bs = 128 if probe.is_cuda else 16
     net = nn.Sequential(fold_batchnorm(backbone, probe), ConcatPool()).to(probe.device, dtype, memory_format=torch.channels_last)
     dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=min(8, os.cpu_count()) if probe.is_cuda else 0)
     with tqdm(total=len(ds), desc='Features', unit='picture', leave=False, delay=1) as bar:

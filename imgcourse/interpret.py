@@ -22,8 +22,9 @@ class Interpretation:
     ):
         if np.shape(log_preds) != (len(data.val_ds), data.c):
             raise ValueError(f'{len(data.val_ds)} validation pictures and {data.c} classes need logprobs of that shape, not {np.shape(log_preds)}')
-        self.data, self.y, self.probs = data, data.val_y, np.exp(log_preds)
-        self.preds = self.probs.argmax(1)
+        self.data, self.y, self.log_preds, self.probs = data, data.val_y, log_preds, np.exp(log_preds)
+        if not np.allclose(self.probs.sum(1), 1, atol=1e-3): raise ValueError('These are no logprobs: their exponentials do not add up to 1 for each picture. Give what learn.predict() returns')
+        self.preds = log_preds.argmax(1)
         self.correct = self.preds == self.y
 
     def _random(self, mask, n):
@@ -47,7 +48,7 @@ def rand_by_class(
     n: int = 4, # how many at most
 ) -> np.ndarray: # indices into `data.val_ds`, at most `n`
     "Pictures at random of a class."
-    return self._random(self.y == y, n)
+    return self._random(self.y == self.data.check_class(y), n)
 
 # %% ../nbs/02b_interpret.ipynb #2de75d73
 @patch
@@ -58,8 +59,9 @@ def most_by_correct(
     n: int = 4, # how many at most
 ) -> np.ndarray: # indices into `data.val_ds`, the surest answer first
     "The pictures of a class about which the net is surest, and right or wrong."
-    idxs = np.flatnonzero((self.y == y) & (self.correct == is_correct))
-    return idxs[np.argsort(-self.probs[idxs].max(1))[:n]]
+    idxs = np.flatnonzero((self.y == self.data.check_class(y)) & (self.correct == is_correct))
+    others = np.where(np.arange(self.data.c) == self.preds[idxs, None], -np.inf, self.log_preds[idxs]).max(1)
+    return idxs[np.argsort(others, kind='stable')[:n]]
 
 @patch
 def most_uncertain(
@@ -109,7 +111,7 @@ def top_losses(
 ) -> 'pd.DataFrame': # index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
     "The pictures with the largest losses, the largest first."
     import pandas as pd
-    loss = -np.log(self.probs[np.arange(len(self.y)), self.y].clip(1e-38))
+    loss = -self.log_preds[np.arange(len(self.y)), self.y]
     idxs, names = np.argsort(-loss)[:n], np.array(self.data.classes)
     return pd.DataFrame({'file': [self.data.val_ds.name(i) for i in idxs], 'actual': names[self.y[idxs]], 'predicted': names[self.preds[idxs]],
                          'probability': self.probs[idxs].max(1), 'loss': loss[idxs]}, index=idxs)

@@ -33,11 +33,14 @@ def make_head(
     ps: Sequence[float] = (.25, .5), # dropout before each linear layer, the last one included, 0 to 1
 ) -> nn.Sequential: # from features `(n, n_in)` to logprobs `(n, n_classes)`
     "Batch norm, dropout, linear, ReLU for each extra layer, then the output layer and log-softmax. Raises `ValueError` if there is not one dropout for each layer."
-    if len(ps) != len(xtra_fc) + 1: raise ValueError(f'ps needs a dropout for each of the {len(xtra_fc)} extra layers and one for the output: {len(xtra_fc) + 1} numbers, not {list(ps)}')
+    _check_dropouts(xtra_fc, ps)
     sizes, layers = [n_in, *xtra_fc, n_classes], []
     for p, i, o in zip(ps, sizes, sizes[1:]): layers += [nn.BatchNorm1d(i), nn.Dropout(p), nn.Linear(i, o), nn.ReLU(inplace=True)]
     layers[-1] = nn.LogSoftmax(1)
     return nn.Sequential(*layers)
+
+def _check_dropouts(xtra_fc, ps):
+    if len(ps) != len(xtra_fc) + 1: raise ValueError(f'ps needs a dropout for each of the {len(xtra_fc)} extra layers and one for the output: {len(xtra_fc) + 1} numbers, not {list(ps)}')
 
 # %% ../nbs/02_three_lines.ipynb #3fa7b4e6
 class Callback:
@@ -65,7 +68,9 @@ class Learner:
         cbs: Sequence[Callback] = (), # callbacks of every `fit`, besides `Metrics` and `Progress`
     ):
         self.model, self.data, self.opt_fn, self.loss_fn = model, data, opt_fn, loss_fn
-        self.metrics = [accuracy] if metrics is None else list(metrics)
+        metrics = [accuracy] if metrics is None else list(metrics)
+        self.metrics = {getattr(m, '__name__', type(m).__name__): m for m in metrics}
+        if len(self.metrics) < len(metrics): raise ValueError(f'Each metric needs a name of its own; set `__name__`: {[getattr(m, "__name__", type(m).__name__) for m in metrics]}')
         self.cbs, self.history = [Metrics(), Progress(), *cbs], []
 
 # %% ../nbs/02_three_lines.ipynb #dc65df4d
@@ -83,6 +88,7 @@ def fit(
     opt = self.opt_fn([p for p in self.model.parameters() if p.requires_grad], lr=lrs)
     self.accelerator = Accelerator()
     self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, *self.loaders())
+    if not len(self.dls[0]): raise ValueError('There is not a single batch to train on; take a smaller bs')
     self.call('before_fit')
     try:
         for self.epoch in range(n_cycle):
@@ -141,14 +147,15 @@ class Metrics(Callback):
     def before_epoch(self, learn): self.row = {'epoch': learn.epoch}
     def before_pass(self, learn): self.loss, self.n, self.seen = 0, 0, []
     def after_batch(self, learn):
-        self.loss, self.n = self.loss + learn.loss.detach()*len(learn.y), self.n + len(learn.y)
-        if not learn.training: self.seen.append((learn.preds.float(), learn.y))
+        if learn.training: self.loss, self.n = self.loss + learn.loss.detach()*len(learn.y), self.n + len(learn.y)
+        else: self.seen.append([t.cpu() for t in learn.accelerator.gather_for_metrics((learn.preds.float(), learn.y))])
 
     def after_pass(self, learn):
-        self.row['training loss' if learn.training else 'validation loss'] = float(self.loss)/self.n
-        if learn.training: return
-        preds, targs = (torch.cat(t).cpu() for t in zip(*self.seen))
-        for m in learn.metrics: self.row[getattr(m, '__name__', type(m).__name__)] = float(m(preds, targs))
+        if learn.training: self.row['training loss'] = float(self.loss)/self.n; return
+        preds, targs = (torch.cat(t) for t in zip(*self.seen)); self.seen = []
+        for name, f in {'validation loss': learn.loss_fn, **learn.metrics}.items():
+            self.row[name] = float(f(preds, targs))
+            if hasattr(f, 'reset'): f.reset()
 
     def after_epoch(self, learn): learn.history.append(self.row)
 
@@ -158,7 +165,7 @@ class Progress(Callback):
     order = 10
     def before_fit(self, learn): self.rows, self.table = [], None
     def before_epoch(self, learn): self.start = time.perf_counter()
-    def before_pass(self, learn): learn.dl = tqdm(learn.dl, f'Epoch {learn.epoch}, {"training" if learn.training else "validation"}', leave=False, delay=1)
+    def before_pass(self, learn): learn.dl = tqdm(learn.dl, f'Epoch {learn.epoch}, {"training" if learn.training else "validation"}', leave=False, delay=1, disable=not learn.accelerator.is_main_process)
 
     def after_epoch(self, learn):
         if not learn.accelerator.is_main_process: return
@@ -187,9 +194,10 @@ def predict_dl(
     dl: DataLoader, # in a fixed order
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n, classes)`, classes int64 `(n,)`
     "Logprobs and targets for all batches of a loader."
-    net, dl = Accelerator().prepare(self.model, dl)
+    device = Accelerator().device
+    net = self.model.to(device)
     self.set_mode(False)
-    out = [(F.log_softmax(net(x).float(), 1).cpu(), y.cpu()) for x, y in tqdm(dl, 'Predicting', leave=False, delay=1)]
+    out = [(F.log_softmax(net(x.to(device)).float(), 1).cpu(), y) for x, y in tqdm(dl, 'Predicting', leave=False, delay=1)]
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 
@@ -246,7 +254,7 @@ class ConvLearner(Learner):
         precompute: bool = False, # train the head on stored features?
         **kwargs # passed on to `Learner`: metrics, opt_fn, loss_fn, cbs
     ):
-        self.backbone, self.head, self.precompute, self.feats = backbone.requires_grad_(False).eval(), head, precompute, {}
+        self.backbone, self.head, self.precompute = backbone.requires_grad_(False).eval(), head, precompute
         self.full = nn.Sequential(backbone, ConcatPool(), head)
         super().__init__(self.full, data, **kwargs)
 
@@ -277,8 +285,8 @@ def test_loader(self: ConvLearner) -> DataLoader:
 @patch
 def feature_dl(self: ConvLearner, ds: Dataset, shuffle: bool = False) -> DataLoader:
     "Batches of stored features of a data set; what is missing is computed."
-    if ds not in self.feats: self.feats[ds] = features(self.backbone, ds)
-    return DataLoader(FeatureDataset(self.feats[ds], ds.y), self.data.bs, shuffle, collate_fn=as_is, drop_last=shuffle and len(ds) % self.data.bs == 1)
+    feats = features(self.backbone.to(Accelerator().device), ds)
+    return DataLoader(FeatureDataset(feats, ds.y), self.data.bs, shuffle, collate_fn=as_is, drop_last=shuffle and len(ds) % self.data.bs == 1)
 
 # %% ../nbs/02_three_lines.ipynb #d30d37b5
 @patch(cls_method=True)
@@ -296,14 +304,13 @@ def pretrained(
     **model_args # passed on to `timm.create_model`
 ) -> ConvLearner:
     "A learner with a frozen, pretrained backbone and a new head. Raises `ValueError` if model, weights, data or head do not fit together."
-    _check_normalization(arch, data)
+    xtra_fc = [512] if xtra_fc is None else xtra_fc
+    ps = [.25]*len(xtra_fc) + [.5] if ps is None else ps
+    _check_dropouts(xtra_fc, ps), _check_normalization(arch, data)
+    if data.bs < 2: raise ValueError('The head needs batches of at least two pictures: batch norm cannot take the variance of one')
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode(): width = ConcatPool()(backbone(data.val_ds[0][0][None])).shape[1]
-    xtra_fc = [512] if xtra_fc is None else xtra_fc
-    head = make_head(width, data.c, xtra_fc, [.25]*len(xtra_fc) + [.5] if ps is None else ps)
-    learn = cls(backbone, head, data, precompute, metrics=metrics, opt_fn=opt_fn, cbs=cbs)
-    if precompute: learn.loaders()
-    return learn
+    return cls(backbone, make_head(width, data.c, xtra_fc, ps), data, precompute, metrics=metrics, opt_fn=opt_fn, cbs=cbs)
 
 def _check_normalization(arch, data):
     cfg, tfm = model_cfg(arch), data.val_ds.tfm

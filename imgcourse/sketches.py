@@ -142,7 +142,7 @@ def studio(s:Scene) -> None:
 def tiles(s:Scene) -> None:
     "A slanted grid of lines."
     d, n, c = s.dice, s.side, colour(s.dice); s.im.paste(cloth(d, c, (n, n), 24, 24))
-    step, ink, skew, w = d.whole(n//12, n//4), mix(c, colour(d, val=(.1, 1)), .5), d.whole(-n//4, n//4), d.whole(1, 3)
+    step, ink, skew, w = d.whole(n//12, n//4), mix(c, colour(d, val=(.1, 1)), .3), d.whole(-n//4, n//4), d.whole(1, 3)
     for x in range(-n, 2*n, step): s.pen.line((x, 0, x+skew, n), ink, w); s.pen.line((0, x, n, x-skew), ink, w)
 
 # %% ../nbs/00_sketches.ipynb #cfa42fdb
@@ -362,7 +362,7 @@ def cat_look(d:Dice) -> Look:
 
 def dog_look(d:Dice) -> Look:
     "A dog: hanging, folded or pointed ears, a snout, a large nose, small round eyes."
-    return Look(d.pick(['hang']*14 + ['fold', 'point']), d.real(.5, 1.), d.real(.02, .26), d.real(.82, .94), d.real(1, 1.12), d.real(.9, 1.), d.real(.8, 1),
+    return Look(d.pick(['hang']*26 + ['fold', 'fold', 'fold', 'point']), d.real(.5, 1.), d.real(.02, .26), d.real(.82, .94), d.real(1, 1.12), d.real(.9, 1.), d.real(.8, 1),
                 d.real(.3, .65), d.real(.95, 1.2), d.pick([(34, 30, 32), (34, 30, 32), (84, 54, 46)]), d.pick([0, d.real(.25, .5)]),
                 d.real(.13, .17), colour(d, (.5, .8), (.25, .6), (.04, .1)), .6)
 
@@ -552,8 +552,8 @@ def lying(s:Scene, pet:Pet) -> None:
     solid(s, sum(legs, []), coat.legs)
     pet.head(s, f, coat)
 
-# %% ../nbs/00_sketches.ipynb #119dee02
-poses = [portrait]*6 + [sitting]*2 + [standing, lying]
+# %% ../nbs/00_sketches.ipynb #e1a434ea
+poses = [portrait]*13 + [sitting]*5 + [standing, lying]
 
 def paint_pet(s:Scene, pet:Pet) -> None:
     "A backdrop, some clutter, and `pet` in one of the `poses`."
@@ -603,8 +603,8 @@ class SketchSet:
     "A labelled collection: folder name -> kind, the picture size in pixels, pictures per class for training and validation."
     classes: dict
     sz: int = 128
-    n_train: int = 500
-    n_valid: int = 100
+    n_train: int = 1000
+    n_valid: int = 200
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'})}
 

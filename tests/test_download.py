@@ -9,6 +9,8 @@ from imgcourse.data import DownloadError, FullSet, ImageClassifierData, download
 CONTENT = np.random.RandomState(0).bytes(3_000_000)
 DIGEST = 'sha256:' + hashlib.sha256(CONTENT).hexdigest()
 
+def left(folder): return sorted(f for f in os.listdir(folder) if not f.endswith('.lock'))
+
 class Server(ThreadingHTTPServer):
     "Serves `files`; `faults` is a list of what goes wrong, one for each request to come."
     daemon_threads = True
@@ -24,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         if body is None: return self.send_error(404)
         if fault == 'busy': return self.send_error(503)
         if fault == 'no range': start = 0
+        if fault == 'portal': start, body = 0, b'<html>please sign in</html>'
         if start >= len(body): return self.send_error(416)
         self.send_response(206 if start else 200)
         part = body[start:]
@@ -43,7 +46,7 @@ def server(monkeypatch):
 
 def test_plain(server, tmp_path):
     f = download(server.url(), tmp_path/'a'/'file.bin', DIGEST)
-    assert f.read_bytes() == CONTENT and os.listdir(f.parent) == ['file.bin']
+    assert f.read_bytes() == CONTENT and left(f.parent) == ['file.bin']
     download(server.url(), f, DIGEST)
     assert len(server.asked) == 1, 'a file that is there is not fetched again'
 
@@ -63,24 +66,40 @@ def test_a_part_that_is_complete(server, tmp_path):
     (tmp_path/'f.part').write_bytes(CONTENT)
     assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
 
+def test_a_wrong_file_put_there_by_hand(server, tmp_path):
+    (tmp_path/'f').write_bytes(b'something else')
+    with pytest.raises(DownloadError, match='not the file.*Remove it'): download(server.url(), tmp_path/'f', DIGEST)
+    assert (tmp_path/'f').read_bytes() == b'something else' and server.asked == []
+
+def test_another_answer_does_not_destroy_what_has_arrived(server, tmp_path):
+    "A portal that answers every request with its own page."
+    (tmp_path/'f.part').write_bytes(CONTENT[:2_000_000]); server.faults += ['portal']*2
+    with pytest.raises(DownloadError, match='kept'): download(server.url(), tmp_path/'f', DIGEST, tries=2)
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT and server.asked[-1] == 2_000_000
+
+def test_two_at_once(server, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(4) as ex: files = list(ex.map(lambda i: download(server.url(), tmp_path/'f', DIGEST).read_bytes(), range(4)))
+    assert files == [CONTENT]*4 and len(server.asked) == 1
+
 def test_corrupt_bytes_never_get_the_name(server, tmp_path):
     server.faults += ['corrupt']
     with pytest.raises(DownloadError, match='damaged.*removed; run it again'): download(server.url(), tmp_path/'f', DIGEST)
-    assert os.listdir(tmp_path) == []
+    assert left(tmp_path) == []
     assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
 
 def test_the_server_has_no_such_file(server, tmp_path):
-    with pytest.raises(DownloadError, match='404.*other means.*f$'): download(server.url('none'), tmp_path/'f')
+    with pytest.raises(DownloadError, match='404.*other means.*f$'): download(server.url('none'), tmp_path/'f', DIGEST)
     assert len(server.asked) == 1
 
 def test_no_server(tmp_path, monkeypatch):
     monkeypatch.setattr(d.time, 'sleep', lambda s: None)
-    with pytest.raises(DownloadError, match='could not be fetched'): download('http://127.0.0.1:9/f', tmp_path/'f', tries=2)
+    with pytest.raises(DownloadError, match='could not be fetched'): download('http://127.0.0.1:9/f', tmp_path/'f', DIGEST, tries=2)
 
 def test_a_full_disk_is_told_before(server, tmp_path, monkeypatch):
     monkeypatch.setattr(d.shutil, 'disk_usage', lambda p: d.shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    with pytest.raises(DownloadError, match='no room for the 3 MB'): download(server.url(), tmp_path/'f')
-    assert os.listdir(tmp_path) == []
+    with pytest.raises(DownloadError, match='no room for the 3 MB'): download(server.url(), tmp_path/'f', DIGEST)
+    assert left(tmp_path) == []
 
 # ---- archives
 def make_tar(path, members):
@@ -104,11 +123,17 @@ def test_unpack(tmp_path, make):
     (make_zip, {'../evil': b'1'}), (make_zip, {'ok': b'1', '/tmp/evil-of-imgcourse': b'1'})])
 def test_no_member_lands_outside(tmp_path, make, members):
     (tmp_path/'in').mkdir(); make(tmp_path/'in'/'a', members)
-    try: unpack(tmp_path/'in'/'a', tmp_path/'in'/'out')
-    except ValueError as e: assert 'cannot be unpacked' in str(e)
-    else: assert make is make_tar and members == {'link': '/etc', 'link/evil': b'1'}, 'only a member whose link was made harmless may pass'
-    assert not list(tmp_path.rglob('evil')) or all('out' in p.parts for p in tmp_path.rglob('evil'))
-    assert not os.path.exists('/etc/evil') and not os.path.exists('/tmp/evil-of-imgcourse')
+    with pytest.raises(ValueError, match='cannot be unpacked'): unpack(tmp_path/'in'/'a', tmp_path/'in'/'out')
+    assert not list(tmp_path.rglob('evil*')) and os.listdir(tmp_path/'in') == ['a'] and not os.path.exists('/etc/evil') and not os.path.exists('/tmp/evil-of-imgcourse')
+
+def test_unpack_never_mixes(tmp_path):
+    make_zip(tmp_path/'a', {'x': b'1'}); (tmp_path/'out').mkdir()
+    with pytest.raises(FileExistsError, match='remove it'): unpack(tmp_path/'a', tmp_path/'out')
+
+def test_one_flipped_byte(tmp_path):
+    make_tar(tmp_path/'a', {'x': CONTENT[:100_000]})
+    b = bytearray((tmp_path/'a').read_bytes()); b[50_000] ^= 1; (tmp_path/'a').write_bytes(b)
+    with pytest.raises(ValueError, match='cannot be unpacked'): unpack(tmp_path/'a', tmp_path/'out')
 
 @pytest.mark.parametrize('spoil', [lambda b: b[:len(b)//2], lambda b: b'<html>not found</html>', lambda b: b''])
 @pytest.mark.parametrize('make', [make_tar, make_zip])

@@ -31,10 +31,11 @@ def test_folded_network_gives_the_same_answer(arch):
     with torch.no_grad(): want, got = backbone(x), fold_batchnorm(backbone, x)(x)
     assert (got - want).abs().max() <= 2e-3*want.abs().max() and want.std() > 0
 
-def test_folding_is_not_done_where_it_would_be_wrong():
+@pytest.mark.parametrize('bias', [True, False])
+def test_folding_is_not_done_where_it_would_be_wrong(bias):
     "The convolution's output also goes round the batch norm."
     class Shortcut(nn.Module):
-        def __init__(self): super().__init__(); self.conv, self.bn = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        def __init__(self): super().__init__(); self.conv, self.bn = nn.Conv2d(3, 4, 3, bias=bias), nn.BatchNorm2d(4)
         def forward(self, x): x = self.conv(x); return x + self.bn(x)
     net = Shortcut().eval(); net.bn.running_var.fill_(9.); x = torch.randn(2, 3, 8, 8)
     with torch.no_grad(): assert torch.allclose(fold_batchnorm(net, x)(x), net(x))
@@ -114,7 +115,7 @@ def test_each_picture_is_computed_once(few, own_cache, computed):
 def test_one_changed_picture(few, own_cache, computed):
     backbone = create_backbone('sketchnet')
     def both(): d = ImageClassifierData.from_paths(few, tfms=TFMS); return features(backbone, d.fix_ds)[:].copy()
-    before = both(); f = few/'train'/'dogs'/'dog.3.jpg'
+    before = both(); f = few/'train'/'dogs'/'dog.10.jpg'
     Image.open(f).rotate(90).save(f, quality=95)
     after = both()
     assert computed == [24, 1] and list((before != after).any(1)).count(True) == 1
@@ -164,7 +165,7 @@ def test_killed_in_the_middle(sketches, tmp_path, monkeypatch):
         for _ in range(stop_after): assert p.stdout.readline() == b'batch\n'
         p.send_signal(signal.SIGKILL); p.wait(); n_killed += stop_after + len(p.stdout.read().split())
     n_rest = len(run('killed', 0).communicate()[0].split())
-    assert n_all == 63 and n_all - n_killed - 2 <= n_rest <= n_all - n_killed
+    assert n_all == 125 and n_all - n_killed - 2 <= n_rest <= n_all - n_killed
     for name in ('rows', 'index'):
         (a,), (b,) = ((tmp_path/c).glob(f'features/*/{name}') for c in ('unbroken', 'killed'))
         assert a.read_bytes() == b.read_bytes() and len(a.read_bytes()) > 1000
@@ -172,5 +173,45 @@ def test_killed_in_the_middle(sketches, tmp_path, monkeypatch):
 def test_two_processes_at_once(sketches, tmp_path):
     env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path), 'IMGCOURSE_CACHE': str(tmp_path)}
     ps = [subprocess.Popen([sys.executable, '-c', SCRIPT, str(sketches), '0.002'], stdout=subprocess.PIPE, env=env) for _ in range(2)]
-    batches = [len(p.communicate()[0].split()) for p in ps]
-    assert sum(batches) == 63 and all(p.returncode == 0 for p in ps)
+    out = [p.communicate()[0].decode() for p in ps]
+    assert sum(o.count('batch\n') for o in out) == 125 and sum('Another process' in o for o in out) == 1 and all(p.returncode == 0 for p in ps)
+
+def test_a_kill_at_any_byte_of_a_write(tmp_path):
+    "However much of the last write has reached the disk, what was there before is whole, and writing goes on."
+    rng = np.random.RandomState(0); a, b = rng.randn(2, 3, 4).astype(np.float32)
+    store = FeatureStore(tmp_path/'s', 4).read(); store.append(['x', 'y', 'z'], a)
+    old = {f: (tmp_path/'s'/f).read_bytes() for f in ('rows', 'index')}
+    store.append(['p', 'q', 'r'], b)
+    new = {f: (tmp_path/'s'/f).read_bytes() for f in ('rows', 'index')}
+    states = [(new['rows'][:n], old['index']) for n in range(len(old['rows']), len(new['rows']) + 1)] + [(new['rows'], new['index'][:n]) for n in range(len(old['index']), len(new['index']))]
+    states += [(old['rows'], new['index']), (new['rows'], old['index'] + b'\n')]
+    for rows, index in states:
+        (tmp_path/'s'/'rows').write_bytes(rows); (tmp_path/'s'/'index').write_bytes(index)
+        s = FeatureStore(tmp_path/'s', 4).read()
+        assert list(s.row) == ['x', 'y', 'z'] and np.array_equal(s.rows[:3], a)
+        s.append(['p', 'q', 'r'], b)
+        s = FeatureStore(tmp_path/'s', 4).read()
+        assert list(s.row) == ['x', 'y', 'z', 'p', 'q', 'r'] and np.array_equal(s.rows[3:], b)
+
+def test_transforms_that_look_alike_have_stores_of_their_own(few, own_cache):
+    from torchvision.transforms import v2
+    from imgcourse.data import PictureTransform
+    backbone = create_backbone('sketchnet', False)
+    def feats(f): t = PictureTransform([v2.Lambda(f), v2.Resize((64, 64))], 64, (.5,)*3, (.5,)*3); return features(backbone, ImageClassifierData.from_paths(few, tfms=(t, t)).val_ds)[:].copy()
+    assert not np.array_equal(feats(lambda im: im), feats(lambda im: im.rotate(90)))
+
+def test_augmented_pictures_are_refused(data):
+    with pytest.raises(ValueError, match='fix_ds'): features(create_backbone('sketchnet', False), data.trn_ds)
+
+def test_a_network_in_training_mode_is_not_changed(data):
+    import timm
+    backbone = Backbone(timm.create_model('sketchnet', num_classes=0)).train()
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    features(backbone, data.val_ds)
+    assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
+
+def test_changed_weights_are_noticed(data):
+    from imgcourse.learner import ConvLearner
+    learn = ConvLearner.pretrained('sketchnet', data, precompute=True); a = learn.predict()
+    with torch.no_grad(): learn.backbone.model.conv1[0].weight.mul_(-1)
+    assert not np.array_equal(a, learn.predict())

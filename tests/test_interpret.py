@@ -47,3 +47,12 @@ def test_three_classes():
 
 def test_wrong_shape(interp):
     with pytest.raises(ValueError, match='12 validation pictures and 2 classes'): Interpretation(interp.data, np.zeros((11, 2)))
+    with pytest.raises(ValueError, match='no logprobs'): Interpretation(interp.data, interp.probs)
+    with pytest.raises(ValueError, match='0: .cats.'): interp.most_by_correct('cats', True)
+    with pytest.raises(ValueError, match='no 2'): interp.rand_by_class(2)
+
+def test_very_sure_answers_keep_their_order(few):
+    interp = make(few, [[.5, .5]]*12); lp = np.log(interp.probs)
+    lp[:] = [0, -50]; lp[3], lp[4], lp[7], lp[8] = [0, -300], [0, -120], [-300, 0], [-120, 0]
+    interp = Interpretation(interp.data, lp)
+    assert list(interp.most_by_correct(0, True, 2)) == [3, 4] and list(interp.most_by_correct(1, True, 2)) == [7, 8] and interp.top_losses(1).loss.iloc[0] == 50

@@ -15,7 +15,7 @@ def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), n
 # ---- the must-shows on sketches
 def test_three_lines_on_sketches(sketches):
     "At least 0.97 in three epochs, for several seeds."
-    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model('sketchnet', 96))
+    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model('sketchnet', 128))
     for seed in (1, 2, 3):
         set_seed(seed)
         learn = ConvLearner.pretrained('sketchnet', data, precompute=True)
@@ -129,7 +129,10 @@ def test_pretrained_refuses_what_does_not_fit(data, few):
     with pytest.raises(ValueError, match='resnet34'): ConvLearner.pretrained('resnet43', data)
     other = ImageClassifierData.from_paths(few, tfms=tfms_from_model('inception_v4', 96))
     with pytest.raises(ValueError, match='channel means'): ConvLearner.pretrained('sketchnet', other)
-    with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained('sketchnet', data, ps=[.1])
+    for w in (None, '/no/such/file'):
+        with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained('sketchnet', data, ps=[.1], weights=w)
+    with pytest.raises(ValueError, match='at least two pictures'): ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
+    with pytest.raises(ValueError, match='name of its own'): ConvLearner.pretrained('sketchnet', data, metrics=[accuracy, accuracy])
 
 def test_any_module(data):
     learn = ConvLearner.from_model(small_net(), data, opt_fn=torch.optim.Adam)

@@ -42,6 +42,6 @@ def test_lesson_1_runs_as_it_stands(offline_resnet34, capsys):
         plots += bool(plt.get_fignums())
     assert ns['sz'] == 224 and values['img.shape'] == (128, 128, 3) and values['img[:4,:4]'].shape == (4, 4, 3)
     assert len(ns['files']) == 10 and all(re.fullmatch(r'cat\.\d+\.jpg', f) for f in ns['files'])
-    assert values['data.classes'] == ['cats', 'dogs'] and len(values['data.val_y']) == 200 and values['log_preds.shape'] == (200, 2) and values['log_preds[:10]'].dtype == np.float32
-    assert ns['preds'].shape == ns['probs'].shape == (200,) and ((0 <= ns['probs']) & (ns['probs'] <= 1)).all() and len(ns['most_uncertain']) == 4
+    assert values['data.classes'] == ['cats', 'dogs'] and len(values['data.val_y']) == 400 and values['log_preds.shape'] == (400, 2) and values['log_preds[:10]'].dtype == np.float32
+    assert ns['preds'].shape == ns['probs'].shape == (400,) and ((0 <= ns['probs']) & (ns['probs'] <= 1)).all() and len(ns['most_uncertain']) == 4
     assert len(ns['learn'].history) == 6 and plots >= 7, 'fit(0.01, 3) stands in the text twice before the learning rate finder'
