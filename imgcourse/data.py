@@ -61,7 +61,7 @@ def read_picture(
 ) -> Image.Image: # mode RGB, upright
     "Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip over 50 times as long as wide."
     try:
-        with Image.open(path) as im:
+        with open(path, 'rb') as f, Image.open(f) as im: # not by name: Pillow would map TIFFs into memory and garble turned ones
             w, h = im.size
             if min_side: im.draft(None, (min_side, min_side))
             im.load()
@@ -110,7 +110,7 @@ def bad_pictures(
     good, bad = set(note.read_text().split()) if note.exists() else set(), {}
     new = {f: k for f in files if (k := _key_or_none(f)) not in good}
     with open(note, 'a') as n:
-        for (f, k), fault in zip(new.items(), tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1)):
+        for fault, (f, k) in zip(tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1), new.items()):
             if fault: bad[Path(f)] = fault
             else: n.write(f'{k}\n')
     return bad

@@ -6,9 +6,10 @@
 __all__ = ['make_head', 'Callback', 'accuracy', 'Learner', 'Metrics', 'Progress', 'accuracy_np', 'FeatureDataset', 'ConvLearner',
            'set_seed']
 
-# %% ../nbs/02_three_lines.ipynb #bd40d7ff
+# %% ../nbs/02_three_lines.ipynb #b1ad6bb1
 import time
 from functools import partial
+from numbers import Integral, Real
 from typing import Callable, Sequence
 import numpy as np, torch
 import torch.nn.functional as F
@@ -82,9 +83,9 @@ def fit(
     cbs: Sequence[Callback] = (), # further callbacks, for this call only
 ) -> None: # the results are in `history`, a dict for each epoch
     "Train for `n_cycle` epochs at a constant learning rate."
-    if not lrs > 0: raise ValueError(f'A learning rate is a number above 0, not {lrs}')
-    if not isinstance(n_cycle, int) or n_cycle < 1: raise ValueError(f'n_cycle is the number of epochs, a whole number of at least 1, not {n_cycle!r}')
-    self.run_cbs, self.n_epoch = sorted([*self.cbs, *cbs], key=lambda cb: cb.order), n_cycle
+    if not (isinstance(lrs, Real) and 0 < lrs < np.inf): raise ValueError(f'A learning rate is a number above 0, not {lrs!r}')
+    if not isinstance(n_cycle, Integral) or n_cycle < 1: raise ValueError(f'n_cycle is the number of epochs, a whole number of at least 1, not {n_cycle!r}')
+    self.run_cbs = sorted([*self.cbs, *cbs], key=lambda cb: cb.order)
     opt = self.opt_fn([p for p in self.model.parameters() if p.requires_grad], lr=lrs)
     self.accelerator = Accelerator()
     self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, *self.loaders())
@@ -327,7 +328,8 @@ def from_model(
 ) -> Learner: # a plain learner: all of the model is trained
     "A learner for a model of your own. Raises `ValueError` if its output does not fit the classes."
     training = model.training
-    with torch.no_grad(): out = model.eval()(data.val_ds[0][0][None])
+    x = data.val_ds[0][0][None]
+    with torch.no_grad(): out = model.eval()(x.to(next(model.parameters(), x).device))
     model.train(training)
     if out.shape != (1, data.c): raise ValueError(f'For one picture the model must give (1, {data.c}) numbers, one for each class, not {tuple(out.shape)}')
     return Learner(model, data, **kwargs)

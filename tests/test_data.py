@@ -54,8 +54,11 @@ def test_exif_orientation(tmp_path, orientation):
 def test_exif_orientation_of_other_kinds(tmp_path, name, mode):
     if (mode, name) in (('I;16', 'x.webp'), ('LA', 'x.webp'), ('LA', 'x.tif')): return
     exif = Image.Exif(); exif[0x0112] = 6
-    Image.new(mode, (40, 20)).save(tmp_path/name, exif=exif)
-    assert read_picture(tmp_path/name).size == (20, 40)
+    stored = Image.linear_gradient('L').resize((40, 20)).convert('L' if mode == 'I;16' else mode)   # dark above, light below
+    if mode == 'I;16': stored = Image.fromarray(np.asarray(stored).astype(np.uint16)*257)
+    stored.save(tmp_path/name, exif=exif, **({'lossless': True} if name == 'x.webp' else {}))
+    im = read_picture(tmp_path/name)   # a quarter turn to the right: light on the left
+    assert im.size == (20, 40) and im.getpixel((1, 20))[0] > 200 and im.getpixel((18, 20))[0] < 60
 
 @pytest.mark.parametrize('size', [(16, 16), (24, 24), (20, 300), (4, 4)])
 def test_small_pictures_are_pictures(few, size):
