@@ -327,6 +327,17 @@ def _check_options(tfms, bs):
     if tfms is None: raise ValueError('Say how pictures become tensors: tfms=tfms_from_model(arch, sz)')
     if not isinstance(bs, Integral) or bs < 1: raise ValueError(f'bs is the number of pictures in a batch, a whole number of at least 1, not {bs!r}')
 
+def _check_classes(trn_y, val_y, classes):
+    if len(trn_y) < 2 or len(val_y) < 1: raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to check with are the least')
+    if len(set(classes)) < len(classes): raise ValueError(f'Class names must differ: {sorted(classes)}')
+    lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
+    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other pictures for validation')
+    if len(set(trn_y.tolist())) < 2: raise ValueError(f'There must be at least two classes; all training pictures are of the class {classes[trn_y[0]]}')
+
+def _split(items, y, val_idxs):
+    is_val = np.zeros(len(y), bool); is_val[val_idxs] = True
+    return [([items[i] for i in np.flatnonzero(part)], y[part]) for part in (~is_val, is_val)]
+
 def _flatten(found, classes, bad=()):
     pairs = [(f, classes.index(c)) for c, fs in found.items() for f in fs if f not in bad]
     return [str(f) for f, _ in pairs], np.array([y for _, y in pairs], np.int64)
@@ -427,10 +438,6 @@ def from_folder(
     _check_classes(y[np.isin(np.arange(len(y)), val, invert=True)], y[val], list(found))
     return cls(path, *_split(files, y, val), list(found), tfms, bs, num_workers=num_workers)
 
-def _split(items, y, val_idxs):
-    is_val = np.zeros(len(y), bool); is_val[val_idxs] = True
-    return [([items[i] for i in np.flatnonzero(part)], y[part]) for part in (~is_val, is_val)]
-
 # %% ../nbs/01_data_look.ipynb #286b4784
 def get_cv_idxs(
     n: int, # how many rows there are
@@ -479,13 +486,6 @@ def _mark_rows(n, val_idxs):
     if not np.issubdtype(idxs.dtype, np.integer) or idxs.ndim != 1 or not 0 < len(np.unique(idxs)) < n or idxs.min() < 0 or idxs.max() >= n:
         raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1} (integers)')
     return np.isin(np.arange(n), idxs)
-
-def _check_classes(trn_y, val_y, classes):
-    if len(trn_y) < 2 or len(val_y) < 1: raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to check with are the least')
-    if len(set(classes)) < len(classes): raise ValueError(f'Class names must differ: {sorted(classes)}')
-    lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
-    if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other pictures for validation')
-    if len(set(trn_y.tolist())) < 2: raise ValueError(f'There must be at least two classes; all training pictures are of the class {classes[trn_y[0]]}')
 
 # %% ../nbs/01_data_look.ipynb #2fd12e9b
 @patch(cls_method=True)
@@ -725,6 +725,7 @@ def get_dataset(
         except FileExistsError: pass
     return dest
 
+# %% ../nbs/01_data_look.ipynb #1f23e8e4
 def _get_full(name):
     dest, full = cache_dir()/'data'/name, full_sets[name]
     if dest.exists(): return dest
