@@ -175,7 +175,9 @@ _t = np.arange(5)[:, None]/5
 spline = np.concatenate([2*_t**2-_t-_t**3, 2-5*_t**2+3*_t**3, _t+4*_t**2-3*_t**3, _t**3-_t**2], 1)/2 # 5 steps from each point to the next
 ring = np.array([(math.cos(k*math.pi/8), math.sin(k*math.pi/8)) for k in range(16)])
 
-def corners(f:Frame, *pts:tuple) -> np.ndarray: return np.rint([f(*p) for p in pts]).astype(int)
+def corners(f:Frame, *pts:tuple) -> np.ndarray:
+    "Points of the frame as whole canvas pixels `(n, 2)`."
+    return np.rint([f(*p) for p in pts]).astype(int)
 
 def blob(f:Frame, *pts:tuple) -> np.ndarray:
     "A smooth closed outline through `pts`."
@@ -251,7 +253,9 @@ def shadow(s:Scene, poly:np.ndarray, dark:float=.45, blur:float=8) -> None:
     mask = stencil([poly], box).reduce(4).filter(ImageFilter.GaussianBlur(blur/4*s.side/256))
     s.im.paste((20, 16, 16), box[:2], ImageChops.multiply(mask.resize(size, Image.BILINEAR), Image.new('L', size, int(dark*255))))
 
-def fill(s:Scene, poly:np.ndarray, ink:tuple) -> None: s.pen.polygon(poly.ravel().tolist(), ink)
+def fill(s:Scene, poly:np.ndarray, ink:tuple) -> None:
+    "Fill an outline with one colour."
+    s.pen.polygon(poly.ravel().tolist(), ink)
 
 def stroke(s:Scene, pts:list, ink:tuple, width:float=2) -> None:
     "A line through canvas points, `width` pixels wide at side 256."
@@ -259,16 +263,19 @@ def stroke(s:Scene, pts:list, ink:tuple, width:float=2) -> None:
 
 # %% ../nbs/00_sketches.ipynb #fcbd4cf0
 def ball(s:Scene, f:Frame) -> None:
+    "A ball with a stripe."
     solid(s, disc(f, 0, 0), Skin(colour(s.dice, (.3, .8), (.4, .95)), 8, 8), 0, 1.6)
     stroke(s, [f(-.9, -.2), f(-.4, 0), f(.4, 0), f(.9, -.2)], colour(s.dice), f.r*.15)
 
 def cushion(s:Scene, f:Frame) -> None:
+    "A cushion."
     k = s.dice.real(.5, .9)
     pts = (-1, -k), (0, -k*.8), (1, -k), (.9, 0), (1, k), (0, k*.8), (-1, k), (-.9, 0)
     solid(s, blob(f, *pts), Skin(colour(s.dice), *s.dice.pick([(3, 3), (24, 24), (8, 96)]), rough=.2), 1)
 
 # %% ../nbs/00_sketches.ipynb #385d6e0f
 def plant(s:Scene, f:Frame) -> None:
+    "A plant in a pot."
     d = s.dice; green = Skin(colour(d, (.3, .7), (.25, .7), (.2, .45)), 8, 24)
     for a in [d.real(-1.2, 1.2) for _ in range(d.whole(2, 4))]:
         x, y = 1.9*math.sin(a), -1.9*math.cos(a)
@@ -276,10 +283,12 @@ def plant(s:Scene, f:Frame) -> None:
     solid(s, corners(f, (-.6, 0), (.6, 0), (.42, 1), (-.42, 1)), colour(d, (.2, .7), (.3, .8)), 1)
 
 def parcel(s:Scene, f:Frame) -> None:
+    "A parcel."
     w, h = s.dice.real(.6, 1), s.dice.real(.4, 1)
     solid(s, corners(f, (-w, -h), (w, -h), (w, h), (-w, h)), Skin(colour(s.dice), 24, 8, rough=.2), 1, .6)
 
 def bowl(s:Scene, f:Frame) -> None:
+    "A bowl of food."
     c = colour(s.dice, (.1, .7), (.4, .95))
     solid(s, corners(f, (-.8, -.3), (.8, -.3), (1, .45), (-1, .45)), c, 0, 1.3)
     fill(s, disc(f, 0, -.3, 0, .8, .22), mix(c, (60, 30, 20), .7))
@@ -385,6 +394,7 @@ def both(f:Frame, shape:Callable, *pts:tuple) -> list:
     return [shape(f, *[(k*x, y) for x, y in pts]) for k in (-1, 1)]
 
 def cat_ears(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    "Two upright triangles, pink inside."
     tip, h = (look.spread, -1.-look.ear), look.ear
     outer = (.98, -.1), ((.98+look.spread)/1.9, -.6-h*.5), tip, tip, (.42, -.72-h*.35), (.12, -.6)
     inner = shrink([(.88, -.4), tip, (.34, -.72)], .66)
@@ -393,6 +403,7 @@ def cat_ears(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
 
 # %% ../nbs/00_sketches.ipynb #60bbf461
 def cat_eye(s:Scene, f:Frame, side:int, look:Look) -> None:
+    "A slanted eye with a slit; `side` is -1 or 1."
     x, y, z, a, b = side*.42, -.04, .78, look.eye, look.eye*.9
     def almond(k): return blob(f, (x-a*k, y+side*.15*a, z), (x, y-b*k, z), (x+a*k, y-side*.15*a, z), (x, y+b*k, z))
     fill(s, almond(1.22), (28, 22, 20)); fill(s, almond(1), look.iris)
@@ -401,6 +412,7 @@ def cat_eye(s:Scene, f:Frame, side:int, look:Look) -> None:
 
 # %% ../nbs/00_sketches.ipynb #3286a0e9
 def cat_muzzle(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    "A short muzzle with a small nose."
     pads = [disc(f, k*.21, .43, .85, .26, .21) for k in (-1, 1)]
     solid(s, [*pads, disc(f, 0, .6, .78, .24, .22)], coat.muzzle, 2, 1.2)
     solid(s, blob(f, (-.16, .19, .98), (.16, .19, .98), (.03, .37, .98), (-.03, .37, .98)), look.nose, 0)
@@ -409,6 +421,7 @@ def cat_muzzle(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
 
 # %% ../nbs/00_sketches.ipynb #d442d5f7
 def whiskers(s:Scene, f:Frame, ink:tuple) -> None:
+    "Whiskers on both sides of the muzzle."
     for k in (-1, 1):
         for y in (-.16, .0, .14):
             end = k*s.dice.real(1.2, 1.5), .44+y*2.2+s.dice.real(-.08, .08), .5
@@ -416,6 +429,7 @@ def whiskers(s:Scene, f:Frame, ink:tuple) -> None:
 
 # %% ../nbs/00_sketches.ipynb #83806fd5
 def cat_head(s:Scene, f:Frame, coat:Coat) -> None:
+    "A cat's head in the frame `f`."
     look = cat_look(s.dice)
     cat_ears(s, f, coat, look)
     skull(s, f, coat, look)
@@ -425,10 +439,12 @@ def cat_head(s:Scene, f:Frame, coat:Coat) -> None:
 
 # %% ../nbs/00_sketches.ipynb #c8f10bf7
 def hang_ear(s:Scene, f:Frame, coat:Coat, side:int, look:Look) -> None:
+    "A hanging ear; `side` is -1 or 1."
     a, l = side*(1+look.spread), look.ear
     solid(s, blob(f, (side*.48, -.84), (side*.84, -.78), (a, -.2), (a, l), (a-side*.28, l+.12), (side*.7, -.1)), coat.ears, 3, 1.1)
 
 def stand_ears(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    "Pointed or folded ears."
     a, b, tip = (.84, -.3), (.22, -.7), (.74, -1.-look.ear*.6)
     m, n = mix(a, tip, .55), mix(b, tip, .55)
     if look.ears == 'fold':
@@ -450,6 +466,7 @@ def dog_snout(s:Scene, f:Frame, coat:Coat, look:Look) -> float:
 
 # %% ../nbs/00_sketches.ipynb #f7aa9ba5
 def dog_nose(s:Scene, f:Frame, z:float, look:Look) -> None:
+    "A large nose at the depth `z`."
     stroke(s, [f(0, .4, z), f(0, .62, z-.05)], (40, 28, 26))
     for k in (-1, 1): stroke(s, [f(0, .62, z-.05), f(k*.16, .74, z-.1), f(k*.4*look.broad, .66, z-.4)], (40, 28, 26))
     solid(s, blob(f, (-.27, .19, z), (0, .12, z), (.27, .19, z), (.17, .4, z), (0, .47, z), (-.17, .4, z)), look.nose, 0, 1.2)
@@ -457,6 +474,7 @@ def dog_nose(s:Scene, f:Frame, z:float, look:Look) -> None:
 
 # %% ../nbs/00_sketches.ipynb #1c69365d
 def dog_eyes(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
+    "Two round, dark eyes."
     y, z, r = -.16, .8, look.eye
     if sum(coat.colours[0]) < 330: solid(s, [disc(f, k*.38, y, z, r*1.7, r*1.6) for k in (-1, 1)], mix(coat.colours[0], (225, 190, 150), .4), 1, .4)
     for x in (-.38, .38):
@@ -465,6 +483,7 @@ def dog_eyes(s:Scene, f:Frame, coat:Coat, look:Look) -> None:
 
 # %% ../nbs/00_sketches.ipynb #e0597e55
 def dog_head(s:Scene, f:Frame, coat:Coat) -> None:
+    "A dog's head in the frame `f`."
     look, near, turned = dog_look(s.dice), -1 if f.yaw > 0 else 1, abs(f.yaw) > .25
     if look.ears != 'hang': stand_ears(s, f, coat, look)
     elif turned: hang_ear(s, f.flat(), coat, -near, look)
@@ -500,9 +519,11 @@ def head_at(s:Scene, x:float, y:float, r:float, yaw:float) -> Frame:
 
 # %% ../nbs/00_sketches.ipynb #b07a2285
 def bib(s:Scene, f:Frame, coat:Coat, *pts:tuple) -> None:
+    "A patch of the second colour on the breast."
     if coat.chest: solid(s, blob(f, *pts, *[(-x, y) for x, y in pts[::-1]]), coat.chest, 5, .5)
 
 def portrait(s:Scene, pet:Pet) -> None:
+    "Head and shoulders."
     d = s.dice; r = d.real(.25, .335)
     f = head_at(s, .5+d.real(-.16, .16), 1.55*r+d.real(0, .16), r, d.real(-.5, .5)); k = f.upright()
     coat, w = Coat(s), d.real(.9, 1.3); mark_face(s, f, coat)
@@ -512,6 +533,7 @@ def portrait(s:Scene, pet:Pet) -> None:
 
 # %% ../nbs/00_sketches.ipynb #2b4ecb34
 def sitting(s:Scene, pet:Pet) -> None:
+    "The animal sits, seen from the front."
     d, r = s.dice, s.dice.real(.2, .245); way = d.pick([-1, 1])
     f = head_at(s, .5+d.real(-.22, .22), 1.55*r+d.real(.0, .16), r, d.real(-.5, .5)); k = f.upright(.8)
     coat, w = Coat(s), d.real(.9, 1.12); mark_face(s, f, coat)
@@ -527,6 +549,7 @@ def sitting(s:Scene, pet:Pet) -> None:
 
 # %% ../nbs/00_sketches.ipynb #b4940261
 def standing(s:Scene, pet:Pet) -> None:
+    "The animal stands, seen from the side."
     d, r = s.dice, s.dice.real(.175, .2); way = d.pick([-1, 1]); e, g = -way, 1.5+pet.legs
     f = head_at(s, .5+way*d.real(.17, .25), 1.55*r+d.real(.0, .2), r, way*d.real(.0, .65)); k = f.upright(.74)
     coat, fat = Coat(s), d.real(.72, .9); mark_face(s, f, coat)
@@ -541,6 +564,7 @@ def standing(s:Scene, pet:Pet) -> None:
 
 # %% ../nbs/00_sketches.ipynb #38ec2ee3
 def lying(s:Scene, pet:Pet) -> None:
+    "The animal lies, seen from the side."
     d, r = s.dice, s.dice.real(.22, .27); way = d.pick([-1, 1]); e = -way
     f = head_at(s, .5+way*d.real(.06, .18), 1.55*r+d.real(0, .26), r, way*d.real(-.4, .65)); k = f.upright(.78)
     coat = Coat(s); mark_face(s, f, coat)

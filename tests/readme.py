@@ -7,7 +7,7 @@ from traitlets.config import Config
 ROOT = Path(__file__).parents[1]
 
 def readme() -> str:
-    nb = nbformat.read(ROOT/'nbs'/'index.ipynb', 4)
+    nb = nbformat.read(ROOT/'nbs'/'index.ipynb', 4); nb.metadata['language_info'] = {'name': 'python'}
     for c in nb.cells:
         for o in c.get('outputs', []): o.get('data', {}).pop('text/html', None)
     text = MarkdownExporter(config=Config({'NbConvertBase': {'display_data_priority': ['text/plain']}})).from_notebook_node(nb)[0]
