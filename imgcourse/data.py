@@ -254,7 +254,11 @@ class PictureDataset(Dataset):
         else: ims = list(_threaded(lambda i: steps(self.picture(i)), idxs))
         return finish(ims), torch.as_tensor(self.y[idxs])
 
-def as_is(batch): "A `collate_fn` for data sets that give whole batches."; return batch
+def as_is(
+    batch: tuple, # what a data set's `__getitems__` gave
+) -> tuple: # the same
+    "A `collate_fn` for data sets that give whole batches."
+    return batch
 
 # %% ../nbs/01_data_look.ipynb #9a994673
 class FileDataset(PictureDataset):
