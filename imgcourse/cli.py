@@ -19,7 +19,7 @@ def lesson_files(
     folder = here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
     files = sorted(f for f in folder.glob('[0-8]*.ipynb'))
     found = [f for f in files if f.name.startswith(first)]
-    if not found: raise ValueError(f'No lesson begins with {first!r}; there are {", ".join(f.stem for f in files)}')
+    if not found: raise ValueError(f'No lesson begins with {first!r}; there are {", ".join(f.stem for f in files)} (appendices are to be read: imgcourse lab)')
     return found
 
 # %% ../nbs/91_command.ipynb #94ad55e2
@@ -98,7 +98,7 @@ def main(
     parser.add_argument('--version', action='version', version=imgcourse.__version__)
     subs = parser.add_subparsers(dest='command', required=True)
     p = subs.add_parser('run', help='execute every lesson on the sketches and report')
-    p.add_argument('first', nargs='?', default='', help='only the lessons whose names begin like this, 02 say')
+    p.add_argument('first', nargs='?', default='', help='run only lessons whose names begin with this, for example 02')
     p.add_argument('--out', default='imgcourse-run', help='folder for executed notebooks and HTML pages (%(default)s)')
     p = subs.add_parser('lab', help='open the lessons in JupyterLab')
     p.add_argument('folder', nargs='?', default='imgcourse-lessons', help='your copy of the lessons (%(default)s)')

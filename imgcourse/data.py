@@ -317,14 +317,18 @@ def pictures_by_class(
 ) -> dict[str, list[Path]]: # class: its pictures
     "The pictures in a folder of class folders. Raises `FileNotFoundError` or `ValueError` if there is no such folder, fewer than two classes, or an empty class."
     folder = Path(folder)
-    if not folder.is_dir(): raise FileNotFoundError(f'There is no folder {folder}' + (f'; {folder.parent} holds {sorted(os.listdir(folder.parent))[:10]}' if folder.parent.is_dir() else ''))
+    if not folder.is_dir(): raise FileNotFoundError(f'There is no folder {folder}. {_folders_beside(folder.absolute())}')
     found = {d.name: list_pictures(d) for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith('.')}
     loose = [f.name for f in folder.iterdir() if f.suffix.lower() in IMG_EXTENSIONS]
-    if loose: warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), have no class and are passed over', stacklevel=2)
-    if len(found) < 2: raise ValueError(f'{folder} needs a folder for each class, at least two; it has {list(found) or "none"}')
+    if loose and len(found) > 1: warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), have no class and are passed over', stacklevel=2)
+    if len(found) < 2: raise ValueError(f'{folder} needs a folder for each class, at least two; it has {list(found) or "none"}' + (f'. It holds pictures itself: did you mean the folder above, {folder.absolute().parent}?' if loose else ''))
     empty = [c for c, fs in found.items() if not fs]
     if empty: raise ValueError(f'{folder}: no pictures in the class folder{"s" if len(empty) > 1 else ""} {", ".join(empty)}; fill or remove {"them" if len(empty) > 1 else "it"}')
     return found
+
+def _folders_beside(folder):
+    if not folder.parent.is_dir(): return f'There is no {folder.parent} either'
+    return f'The folders in {folder.parent} are ' + (', '.join(sorted(d.name for d in folder.parent.iterdir() if d.is_dir() and not d.name.startswith('.'))[:10]) or 'none')
 
 # %% ../nbs/01_data_look.ipynb #985ac868
 def _check_options(tfms, bs):
