@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from functools import cache
 from numbers import Integral
 from pathlib import Path
-from typing import Callable, Iterable, Literal, Sequence
+from typing import Callable, Literal, Sequence
 import numpy as np, timm, torch
 from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
@@ -30,7 +30,6 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
-from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 from . import sketches
 

@@ -1,4 +1,4 @@
-import os, re, subprocess, sys, warnings
+import os, re, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image

@@ -1,5 +1,4 @@
-import os, signal, subprocess, sys, time
-from pathlib import Path
+import os, signal, subprocess, sys
 import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import save_file

@@ -1,5 +1,5 @@
 "*Lesson 1*'s own code cells, as they were published, apart from the import lines and PATH."
-import os, re
+import re
 import matplotlib; matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from safetensors.torch import save_file

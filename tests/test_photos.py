@@ -1,6 +1,5 @@
 "Real photos: the 1,100 of `../shared/data/dogscats.tgz`."
-import time
-import numpy as np, pytest
+import numpy as np
 from conftest import shared
 from imgcourse.data import ImageClassifierData, tfms_from_model
 from imgcourse.learner import ConvLearner, set_seed

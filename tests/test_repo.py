@@ -1,5 +1,5 @@
 "The repository itself: generated files are what the notebooks generate, and the notebooks are fit to be read."
-import ast, json, os, re, shutil, subprocess, sys
+import ast, json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from readme import readme
