@@ -256,8 +256,7 @@ class ConvLearner(Learner):
         **kwargs # passed on to `Learner`: metrics, opt_fn, loss_fn, cbs
     ):
         self.backbone, self.head, self.precompute = backbone.requires_grad_(False).eval(), head, precompute
-        self.full = nn.Sequential(backbone, ConcatPool(), head)
-        super().__init__(self.full, data, **kwargs)
+        super().__init__(nn.Sequential(backbone, ConcatPool(), head), data, **kwargs)
 
     @property
     def model(self) -> nn.Module:
