@@ -7,19 +7,20 @@ __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'res
            'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'transforms_basic', 'transforms_side_on',
            'transforms_top_down', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'cache_dir', 'file_key',
            'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'PictureTransform',
-           'tfms_from_model', 'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData',
-           'list_pictures', 'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
-           'unpack', 'FullSet', 'get_dataset', 'lesson']
+           'tfms_from_model', 'Seeded', 'Shuffle', 'keep_random_state', 'seed_all', 'PictureDataset', 'as_is',
+           'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures', 'pictures_by_class', 'get_cv_idxs',
+           'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
-import csv, hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+import csv, hashlib, http.client, lzma, os, random, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from numbers import Integral
 from pathlib import Path
-from typing import Callable, Literal, Sequence
+from typing import Callable, Iterator, Literal, Sequence
 import numpy as np, timm, torch
 from fastcore.basics import patch
 from fastcore.xdg import xdg_cache_home
@@ -27,7 +28,7 @@ from filelock import FileLock
 from PIL import Image, ImageOps
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models.resnet import BasicBlock, ResNet
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
@@ -232,6 +233,44 @@ def tfms_from_model(
     val = [v2.Resize(side, **how), v2.CenterCrop(sz)]
     return PictureTransform(trn, round(sz*zoom), cfg.mean, cfg.std), PictureTransform(val, sz, cfg.mean, cfg.std)
 
+# %% ../nbs/01_data_look.ipynb #0ed07e56
+class Seeded(int):
+    "The number of a picture, with a `seed` for its augmentation."
+    def __new__(cls, i: int, seed: int): self = super().__new__(cls, i); self.seed = seed; return self
+    def __getnewargs__(self): return int(self), self.seed
+
+class Shuffle(Sampler):
+    "All numbers from 0 to `n - 1` in random order, each with a seed of its own. Order and seeds follow from `seed` and the epoch; with `seed=None` a new seed is drawn each time."
+    def __init__(
+        self,
+        n: int, # how many
+    ): self.n, self.seed, self.epoch = n, None, 0
+    def set_epoch(self, epoch: int) -> None: self.epoch = epoch
+    def __len__(self) -> int: return self.n
+    def __iter__(self) -> Iterator[Seeded]:
+        g = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if self.seed is None else self.seed + self.epoch)
+        yield from map(Seeded, torch.randperm(self.n, generator=g).tolist(), torch.randint(2**62, (self.n,), generator=g).tolist())
+
+
+# %% ../nbs/01_data_look.ipynb #72227d63
+@contextmanager
+def keep_random_state(
+    gpus: Sequence[int] = (), # GPUs that are to be included, by number
+) -> Iterator[None]:
+    "Whatever random numbers are drawn within, those drawn after it are the same: Python's, numpy's, torch's."
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(gpus): yield
+    finally: random.setstate(python), np.random.set_state(numpy)
+
+def seed_all(
+    i: int, # of a `Seeded` number the seed is taken; a plain one changes nothing
+) -> None:
+    "Set the three sources of random numbers on the CPU."
+    if not isinstance(i, Seeded): return
+    random.seed(i.seed), np.random.seed(i.seed % 2**32), torch.default_generator.manual_seed(i.seed)
+
+
 # %% ../nbs/01_data_look.ipynb #4810a364
 class PictureDataset(Dataset):
     "Pictures with their classes; an item is `(tensor (3, sz, sz), class number)`. `items` are files or arrays, as the subclass says."
@@ -247,11 +286,12 @@ class PictureDataset(Dataset):
     def __len__(self) -> int: return len(self.items)
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]: return self.tfm(self.picture(i)), int(self.y[i])
 
-    def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]: # pictures `(n, 3, sz, sz)`, classes `(n,)`
+    def __getitems__(self, idxs: list) -> tuple[torch.Tensor, torch.Tensor]: # numbers or `Seeded` numbers to pictures `(n, 3, sz, sz)`, classes `(n,)`
         steps, finish = (self.tfm.steps, self.tfm.finish) if isinstance(self.tfm, PictureTransform) else (self.tfm, torch.stack)
-        if self.augmented: ims = [steps(p) for p in _threaded(self.picture, idxs)]
+        if self.augmented:
+            with keep_random_state(): ims = [seed_all(i) or steps(p) for i, p in zip(idxs, _threaded(self.picture, idxs))]
         else: ims = list(_threaded(lambda i: steps(self.picture(i)), idxs))
-        return finish(ims), torch.as_tensor(self.y[idxs])
+        return finish(ims), torch.as_tensor(self.y[list(idxs)])
 
 def as_is(
     batch: tuple, # what a data set's `__getitems__` gave
@@ -294,7 +334,7 @@ class ImageClassifierData:
         self.trn_y, self.val_y = trn[1], val[1]
         if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
         def loader(ds, **kw): return DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
-        self.trn_dl = loader(self.trn_ds, shuffle=True, persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
+        self.trn_dl = loader(self.trn_ds, sampler=Shuffle(len(self.trn_ds)), persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
         self.fix_dl, self.val_dl, self.aug_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.aug_ds)
         self.test_dl = None if test is None else loader(self.test_ds)
     def __repr__(self): return f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: ' + ', '.join(self.classes[:10]) + (' …' if self.c > 10 else '')
@@ -406,9 +446,9 @@ def show_batch(
 ) -> None:
     "Show random training pictures with their classes. Random numbers drawn later are not changed by it."
     import matplotlib.pyplot as plt
-    with torch.random.fork_rng(devices=[]):
+    with keep_random_state():
         torch.seed()
-        ds, idxs = self.trn_ds, torch.randperm(len(self.trn_ds))[:n].tolist()
+        ds, idxs = self.trn_ds, list(Shuffle(len(self.trn_ds)))[:n]
         xs, ys = ds.__getitems__(idxs)
     _, axs = plt.subplots(-(-len(idxs)//cols), cols, figsize=(1.6*cols, 1.8*-(-len(idxs)//cols)), squeeze=False)
     for ax in axs.flat: ax.axis('off')

@@ -12,6 +12,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Callable, Sequence
 import numpy as np, PIL, timm, torch, torchvision
+from accelerate import PartialState
 from fastcore.basics import patch
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -22,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 import imgcourse
-from .data import PictureDataset, arch_name, as_is, cache_dir, model_cfg
+from .data import PictureDataset, arch_name, as_is, cache_dir, keep_random_state, model_cfg
 
 # %% ../nbs/01b_features.ipynb #4a56de23
 class Backbone(nn.Module):
@@ -139,14 +140,14 @@ class FeatureStore:
         self.folder, self.width = Path(folder), width
         self.folder.mkdir(parents=True, exist_ok=True)
         for f in ('rows', 'index'): (self.folder/f).touch()
-        self.lock = FileLock(self.folder/'lock')
+        self.lock, self.row, self.index_end = FileLock(self.folder/'lock'), {}, 0
 
     def read(self) -> 'FeatureStore': # itself
-        "Read the index as far as it agrees with the rows."
+        "Read what is new in the index, as far as it agrees with the rows."
         n_rows = (self.folder/'rows').stat().st_size//(4*self.width)
         self.rows = np.memmap(self.folder/'rows', np.float32, 'c', shape=(n_rows, self.width)) if n_rows else np.empty((0, self.width), np.float32)
-        self.row, self.index_end = {}, 0
-        for line in (self.folder/'index').read_bytes().splitlines(keepends=True):
+        with open(self.folder/'index', 'rb') as f: f.seek(self.index_end); lines = f.read().splitlines(keepends=True)
+        for line in lines:
             checksum, *keys = line.decode(errors='replace').split() or ['']
             new = self.rows[len(self.row):len(self.row) + len(keys)]
             if not keys or not line.endswith(b'\n') or len(new) < len(keys) or f'{zlib.crc32(new):08x}' != checksum: break
@@ -158,10 +159,13 @@ class FeatureStore:
 @patch
 def append(
     self: FeatureStore,
-    keys: list[str], # new ones, without spaces, no two alike
+    keys: list[str], # without spaces, no two alike
     rows: np.ndarray, # float32 `(len(keys), width)`
 ) -> None:
-    "Add rows; they are safe on disk when this returns."
+    "Add rows whose keys are new; they are safe on disk when this returns."
+    new = [i for i, k in enumerate(keys) if k not in self.row]
+    if not new: return
+    keys, rows = [keys[i] for i in new], rows[new]
     line = f'{zlib.crc32(rows):08x} {" ".join(keys)}\n'.encode()
     for file, end, new in (('rows', len(self.row)*self.width*4, rows.tobytes()), ('index', self.index_end, line)):
         with open(self.folder/file, 'r+b') as f:
@@ -196,17 +200,20 @@ def features(
     dtype, probe = fast_dtype(backbone.device), ds[0][0][None].to(backbone.device)
     with torch.inference_mode(): width = ConcatPool()(backbone(probe)).shape[1]
     store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, dtype), width)
-    keys = [ds.key(i) for i in range(len(ds))]
-    with _locked(store), torch.random.fork_rng(devices=[]): # a data loader draws a random number, which must not change later ones
-        store.read()
-        new = {k: i for i, k in enumerate(keys) if k not in store.row}
-        if new: _compute(backbone, probe, dtype, Subset(ds, list(new.values())), list(new), store); store.read()
-    return Features(store.rows, np.array([store.row[k] for k in keys]))
+    keys, state = [ds.key(i) for i in range(len(ds))], PartialState()
+    for share, shares in ((state.process_index, state.num_processes), (0, 1)):
+        with _locked(store.folder/f'lock.{share}.{shares}'), keep_random_state(): # a data loader draws a random number, which must not change later ones
+            store.read()
+            new = {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
+            if new: _compute(backbone, probe, dtype, Subset(ds, list(new.values())), list(new), store)
+        state.wait_for_everyone()
+    return Features(store.read().rows, np.array([store.row[k] for k in keys]))
 
-def _locked(store):
-    try: return store.lock.acquire(timeout=1)
+def _locked(file):
+    lock = FileLock(file)
+    try: return lock.acquire(timeout=1)
     except Timeout: print('Another process computes these features; waiting until it has finished.')
-    return store.lock.acquire()
+    return lock.acquire()
 
 # %% ../nbs/01b_features.ipynb #019b6502
 @torch.inference_mode()
@@ -218,5 +225,5 @@ def _compute(backbone, probe, dtype, ds, keys, store):
         for i, (x, _) in enumerate(dl):
             full = x.new_zeros(bs, *x.shape[1:]); full[:len(x)] = x
             rows = net(full.to(probe.device, dtype, memory_format=torch.channels_last))[:len(x)]
-            store.append(keys[i*bs:i*bs + len(x)], rows.cpu().numpy())
+            with store.lock: store.read().append(keys[i*bs:i*bs + len(x)], rows.cpu().numpy())
             bar.update(len(x))

@@ -34,8 +34,9 @@ def test_fit_is_the_plain_loop(few):
     learn = Learner(a, data)
     torch.manual_seed(1); learn.fit(.1, 2)
     opt = torch.optim.SGD(b.parameters(), lr=.1, momentum=.9)
-    torch.manual_seed(1)
-    for _ in range(2):
+    torch.manual_seed(1); data.trn_dl.sampler.seed = int(torch.randint(2**62, ()))
+    for epoch in range(2):
+        data.trn_dl.sampler.set_epoch(epoch)
         losses = []
         for x, y in data.trn_dl:
             loss = F.cross_entropy(b(x), y); loss.backward(); opt.step(); opt.zero_grad(); losses.append(loss.item()*len(y))
