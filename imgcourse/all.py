@@ -19,6 +19,7 @@ from .data import *
 from .features import *
 from .learner import *
 from .interpret import *
+from .schedule import *
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

@@ -135,7 +135,8 @@ def run(
             self.one_pass(training=False)
             self.call('after_epoch')
             self.epoch += 1
-    except StopFit as e: self.accelerator.print(e)
+    except StopFit as e:
+        if str(e): self.accelerator.print(e)
     finally: self.call('after_fit')
 
 # %% ../nbs/02_three_lines.ipynb #8f0cbe47
