@@ -20,6 +20,7 @@ from .features import *
 from .learner import *
 from .interpret import *
 from .schedule import *
+from .finetune import *
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

@@ -371,7 +371,7 @@ def _check_normalization(arch, data):
 @patch(cls_method=True)
 def from_model(
     cls: ConvLearner,
-    model: nn.Module, # from pictures `(n, 3, sz, sz)` to logits or logprobs `(n, classes)`
+    model: nn.Module, # from pictures `(n, 3, sz, sz)` to logits or logprobs `(n, classes)`; for two classes also to one number `(n, 1)`, with a `loss_fn` for it
     data: ImageClassifierData, # what to learn from
     **kwargs # passed on to `Learner`: metrics, opt_fn, loss_fn, cbs
 ) -> Learner: # a plain learner: all of the model is trained
@@ -380,5 +380,6 @@ def from_model(
     x = data.val_ds[0][0][None]
     with torch.no_grad(): out = model.eval()(x.to(next(model.parameters(), x).device))
     model.train(training)
-    if out.shape != (1, data.c): raise ValueError(f'For one picture the model must give (1, {data.c}) numbers, one for each class, not {tuple(out.shape)}')
+    if out.shape == (1, 1) and data.c == 2 and 'loss_fn' not in kwargs: raise ValueError('A model with one output for two classes needs a loss of its own: loss_fn=binary_loss')
+    if out.shape != (1, data.c) and (out.shape, data.c) != ((1, 1), 2): raise ValueError(f'For one picture the model must give (1, {data.c}) numbers, one for each class, not {tuple(out.shape)}')
     return Learner(model, data, **kwargs)
