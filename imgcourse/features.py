@@ -62,9 +62,9 @@ def load_weights(
     if not os.path.isfile(file): raise WeightsError(f'There is no weights file {file}')
     try: have = load_file(file)
     except SafetensorError as e: raise WeightsError(f'{file} is not a whole safetensors file ({e}). Other formats are not opened, since they can hold programs.') from None
-    want, heads = {k: v for k, v in model.state_dict().items() if not k.endswith('num_batches_tracked')}, {i.split('.')[0] for i in ignore}
+    want, heads = model.state_dict(), {i.split('.')[0] for i in ignore}
     have = {k: v for k, v in have.items() if k in want or not k.endswith('num_batches_tracked') and k.split('.')[0] not in heads}
-    wrong = {'missing': want.keys() - have.keys(), 'not in the model': have.keys() - want.keys(),
+    wrong = {'missing': [k for k in want.keys() - have.keys() if not k.endswith('num_batches_tracked')], 'not in the model': have.keys() - want.keys(),
              'of another shape': [k for k in want.keys() & have.keys() if want[k].shape != have[k].shape]}
     wrong = [f'{len(ks)} {what} ({", ".join(sorted(ks)[:3])}{", …" if len(ks) > 3 else ""})' for what, ks in wrong.items() if ks]
     if wrong: raise WeightsError(f'The weights in {file} belong to another model: ' + '; '.join(wrong))

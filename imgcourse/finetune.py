@@ -91,6 +91,7 @@ def spread_rates(
     if not all(isinstance(r, Real) and 0 < r < np.inf for r in rates): raise ValueError(f'A learning rate is a number above 0, not {lrs!r}')
     return rates
 
+# %% ../nbs/04_fine_tuning.ipynb #e8010dc8
 @patch
 def param_groups(
     self: Learner,

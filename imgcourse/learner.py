@@ -48,6 +48,7 @@ class Callback:
     """Something that happens during training. It may have any of the methods `before_fit`, `before_epoch`, `before_pass`, `before_batch`,
     `after_batch`, `after_pass`, `after_epoch`, `after_fit`, each called with the learner. An epoch has two passes: training, validation."""
     order = 0 # callbacks are called from the lowest order to the highest
+    keep = () # names of attributes that a checkpoint has to keep (lesson 4b)
 
 def accuracy(
     preds: torch.Tensor, # logits, logprobs or probabilities `(n, classes)`
@@ -110,7 +111,8 @@ def prepare(
     opt, (trn, val) = self.opt_fn(groups, lr=groups[-1]['lr']), self.loaders()
     if not len(trn): raise ValueError('There is not a single batch to train on; take a smaller bs')
     self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
-    trn.sampler.seed, = broadcast_object_list([int(torch.randint(2**62, ()))])
+    self.sampler = trn.sampler
+    self.sampler.seed, = broadcast_object_list([int(torch.randint(2**62, ()))])
     self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, trn, val)
 
 # %% ../nbs/02_three_lines.ipynb #d554b07a
@@ -123,12 +125,13 @@ def run(
     groups: list[dict], # weights and learning rates, see `param_groups`
     n_epochs: int, # how often the training pictures are gone through
     cbs: Sequence[Callback] = (), # callbacks besides those of the learner
+    **cb_args # passed on to `callbacks`
 ) -> None:
     "The training that every kind of `fit` comes down to."
-    self.n_epochs, self.epoch, self.run_cbs = n_epochs, 0, sorted([*self.cbs, *cbs], key=lambda cb: cb.order)
+    self.n_epochs, self.epoch, self.run_cbs = n_epochs, 0, self.callbacks(cbs, **cb_args)
     self.prepare(groups)
-    self.call('before_fit')
     try:
+        self.call('before_fit')
         while self.epoch < n_epochs:
             self.call('before_epoch')
             self.one_pass(training=True)
@@ -137,7 +140,9 @@ def run(
             self.epoch += 1
     except StopFit as e:
         if str(e): self.accelerator.print(e)
-    finally: self.call('after_fit')
+    finally:
+        self.call('after_fit')
+        self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
 
 # %% ../nbs/02_three_lines.ipynb #8f0cbe47
 @patch
@@ -166,6 +171,14 @@ def one_batch(self: Learner) -> None:
 
 # %% ../nbs/02_three_lines.ipynb #5ad9b926
 @patch
+def callbacks(
+    self: Learner,
+    cbs: Sequence[Callback] = (), # for this training only
+) -> list[Callback]: # in the order in which they are called
+    "The learner's own callbacks and further ones."
+    return sorted([*self.cbs, *cbs], key=lambda cb: cb.order)
+
+@patch
 def call(
     self: Learner,
     moment: str, # the name of a method of `Callback`
@@ -186,6 +199,7 @@ def loaders(self: Learner) -> tuple[DataLoader, DataLoader]:
 # %% ../nbs/02_three_lines.ipynb #1b38b31e
 class Metrics(Callback):
     "Loss of both passes and the metrics of validation, as a dict in `learn.history` for each epoch."
+    keep = 'loss', 'n'
     def before_epoch(self, learn): self.row = {'epoch': learn.epoch}
     def before_pass(self, learn): self.loss, self.n, self.seen = 0, 0, []
     def after_batch(self, learn):

@@ -223,14 +223,16 @@ def with_decay(
     split = [{**g, 'params': [p for p in g['params'] if (p.ndim > 1) == big], 'weight_decay': w*big} for g, w in zip(groups, values) for big in (True, False)]
     return [g for g in split if g['params']]
 
-# %% ../nbs/03_lr_finding.ipynb #8c5ce2f7
+# %% ../nbs/03_lr_finding.ipynb #56e6128d
+Learner.models_path = Path('models')
+
 @patch
 def save(
     self: Learner,
     name: str, # of the file, without ending
 ) -> Path: # the file
-    "Write all weights to `models/name.safetensors`."
-    file = Path('models')/f'{name}.safetensors'
+    "Write all weights to `name.safetensors` in the folder `models_path`."
+    file = self.models_path/f'{name}.safetensors'
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in self.full.state_dict().items()}, file)
     return file
@@ -241,7 +243,7 @@ def load(
     name: str, # as for `save`
 ) -> None:
     "Read weights that `save` wrote. Raises `WeightsError` if they do not fit; then nothing is changed."
-    load_weights(self.full, Path('models')/f'{name}.safetensors')
+    load_weights(self.full, self.models_path/f'{name}.safetensors')
 
 # %% ../nbs/03_lr_finding.ipynb #88eed695
 class SaveBest(Callback):
@@ -272,7 +274,7 @@ def fit(
     best_save_name: str | None = None, # save the epoch with the lowest validation loss under this name
     cycle_save_name: str | None = None, # save each cycle's end under this name and its number
     cbs: Sequence[Callback] = (), # further callbacks, for this call only
-    **run_args # passed on to `run`: `resume` (lesson 4b)
+    **cb_args # passed on to `callbacks`: `resume` (lesson 4b)
 ) -> None: # the results are in `history`, the record of the rates in `sched`
     "Train at a constant rate, with warm restarts (SGDR; Loshchilov and Hutter 2016), or in triangular cycles (Smith 2015). Raises `ValueError` on numbers that cannot be."
     _check_cycles(n_cycle, cycle_len, cycle_mult, use_clr)
@@ -281,7 +283,7 @@ def fit(
     mine = [Schedule(lambda opt, steps: make_rule(opt, steps, cycle_len, cycle_mult, use_clr))]
     if best_save_name: mine.append(SaveBest(best_save_name))
     if cycle_save_name: mine.append(SaveCycles(cycle_save_name, ends))
-    self.run(self.param_groups(lrs, wds), ends[-1], [*mine, *cbs], **run_args)
+    self.run(self.param_groups(lrs, wds), ends[-1], [*mine, *cbs], **cb_args)
 
 # %% ../nbs/03_lr_finding.ipynb #fd160a47
 @patch
@@ -292,14 +294,14 @@ def fit_one_cycle(
     wds: float | Sequence[float] | None = None, # weight decay; None: as the optimizer has it
     best_save_name: str | None = None, # save the epoch with the lowest validation loss under this name
     cbs: Sequence[Callback] = (), # further callbacks, for this call only
-    **run_args # passed on to `run`: `resume` (lesson 4b)
+    **cb_args # passed on to `callbacks`: `resume` (lesson 4b)
 ) -> None:
     "Train for one cycle of rising and falling rate (Smith 2018); the momentum of SGD or Adam goes from 0.95 to 0.85 and back. Raises `ValueError` on numbers that cannot be."
     _check_cycles(n, None, 1, None)
     def make(opt, steps):
         has_momentum = bool(opt.defaults.get('momentum') or 'betas' in opt.defaults)
         return OneCycleLR(opt, [g['lr'] for g in opt.param_groups], total_steps=max(n*steps, 4), pct_start=.3, cycle_momentum=has_momentum)
-    self.run(self.param_groups(lr, wds), n, [Schedule(make), *([SaveBest(best_save_name)] if best_save_name else []), *cbs], **run_args)
+    self.run(self.param_groups(lr, wds), n, [Schedule(make), *([SaveBest(best_save_name)] if best_save_name else []), *cbs], **cb_args)
 
 # %% ../nbs/03_lr_finding.ipynb #d5f69a71
 @patch
