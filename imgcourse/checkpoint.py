@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from .features import WeightsError, load_weights
 from .learner import Callback, ConvLearner, Learner
+from .schedule import Schedule
 
 # %% ../nbs/04b_checkpoints.ipynb #16035647
 def write_whole(
@@ -77,7 +78,7 @@ def load(
     "Read what `save` wrote. Raises `WeightsError` that names what differs, in architecture, classes or shapes, or says that a file is damaged or no safetensors file; then nothing is changed."
     file = self.models_path/f'{name}.safetensors'
     about = read_whole(file)[1]
-    wrong = [f'its {k} are {about[k]}, here {v}' for k, v in _kind(self).items() if about.get(k, v) != v]
+    wrong = [f'{k} {about[k]} in the file, {v} here' for k, v in _kind(self).items() if about.get(k, v) != v]
     if wrong: raise WeightsError(f'{file} belongs to another model: ' + '; '.join(wrong))
     kept = read_state(file) if state else None
     if state and not kept: raise WeightsError(f'There is no state of the training beside {file} that belongs to these weights')
@@ -113,8 +114,10 @@ def write_state(
     tensors = {k: v for k, v in state.items() if torch.is_tensor(v)}
     scaler = getattr(learn.accelerator, 'scaler', None)
     write_whole(tensors, file, {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
-        'callbacks': [{k: getattr(cb, k) for k in cb.keep} for cb in learn.run_cbs], 'history': learn.history, 'seed': learn.sampler.seed,
+        'callbacks': {n: {k: getattr(cb, k) for k in cb.keep} for n, cb in _named(learn.run_cbs).items()}, 'history': learn.history, 'seed': learn.sampler.seed,
         'scaler': scaler and scaler.state_dict(), 'random': random_state()})
+
+def _named(cbs): return {f'{type(cb).__name__} {[type(c) for c in cbs[:i]].count(type(cb))}': cb for i, cb in enumerate(cbs)}
 
 # %% ../nbs/04b_checkpoints.ipynb #6957eba1
 def read_state(
@@ -171,7 +174,7 @@ class Checkpoint(Callback):
 def _plan(learn):
     return {**_kind(learn), 'epochs': learn.n_epochs, 'optimizer': type(learn.opt.optimizer).__name__, 'learning rates': [g['lr'] for g in learn.opt.param_groups],
             'weight decay': [g.get('weight_decay') for g in learn.opt.param_groups], 'weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
-            'schedule': [type(cb.rule).__name__ for cb in learn.run_cbs if hasattr(cb, 'rule')], 'pictures': len(learn.data.trn_ds), 'batches': len(learn.dls[0]), 'precompute': getattr(learn, 'precompute', False)}
+            'schedule': [type(cb.rule).__name__ for cb in learn.run_cbs if isinstance(cb, Schedule)], 'pictures': len(learn.data.trn_ds), 'batches': len(learn.dls[0]), 'precompute': getattr(learn, 'precompute', False)}
 
 # %% ../nbs/04b_checkpoints.ipynb #1df03fd2
 @patch
@@ -186,8 +189,8 @@ def before_batch(self: Checkpoint, learn: Learner) -> None:
     "Put back what was kept, before the first batch; later write, when it is time."
     if not learn.training: return
     if self.kept:
-        for cb, kept in zip(learn.run_cbs, self.kept[1]['callbacks']):
-            for k, v in kept.items(): setattr(cb, k, v)
+        for name, cb in _named(learn.run_cbs).items():
+            for k, v in self.kept[1]['callbacks'].get(name, {}).items(): setattr(cb, k, v)
         put_back(learn, *self.kept); self.kept = None
     elif learn.accelerator.sync_gradients and time.monotonic() >= self.due: self.write(learn, learn.epoch, self.start + learn.i)
 

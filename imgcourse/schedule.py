@@ -13,7 +13,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from safetensors.torch import save_file
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, LambdaLR, LinearLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, LambdaLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
 from .data import keep_random_state
 from .features import load_weights
@@ -91,7 +91,8 @@ class Repeat:
 class LRFinder(Schedule):
     "The learning rate grows; training stops after `num_it` steps or, with `stop_div`, when the loss has become four times its lowest value, or infinite."
     def __init__(self, start_lr: float, end_lr: float, num_it: int, linear: bool, stop_div: bool):
-        def make(opt, steps): return LinearLR(opt, 1, end_lr/start_lr, num_it - 1) if linear else ExponentialLR(opt, (end_lr/start_lr)**(1/(num_it - 1)))
+        ratio, last = end_lr/start_lr, num_it - 1
+        def make(opt, steps): return LambdaLR(opt, lambda i: 1 + (ratio - 1)*i/last) if linear else ExponentialLR(opt, ratio**(1/last))
         super().__init__(make)
         self.num_it, self.stop_div, self.linear = num_it, stop_div, linear
 

@@ -1,0 +1,280 @@
+"Files are whole or refused; a run that was stopped ends as if it had not been; NaN and Ctrl-C lose nothing; several processes agree."
+import json, multiprocessing, os, pickle, random, re, shutil, signal, subprocess, sys, time
+from pathlib import Path
+import numpy as np, pytest, torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+import imgcourse.finetune
+from imgcourse.checkpoint import Checkpoint, random_state, read_whole, set_random_state, write_whole
+from imgcourse.data import ImageClassifierData, tfms_from_model, transforms_side_on
+from imgcourse.features import WeightsError
+from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
+from imgcourse.schedule import EarlyStopping
+
+TFMS = tfms_from_model('sketchnet', 64)
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
+
+@pytest.fixture
+def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
+
+def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained('sketchnet', data, precompute, **kw); l.cbs = l.cbs[:1]; return l
+def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(.3), nn.Linear(8, 2))
+def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
+def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+# ---- kill -9
+def train(folder, models, seed, kind, out, resume=True):
+    "Five epochs: augmented pictures, dropout, batch norm, momentum or Adam, rates that change."
+    set_seed(seed)
+    data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_side_on, max_zoom=1.2))
+    learn = ConvLearner.pretrained('sketchnet', data, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
+    learn.models_path, learn.cbs = Path(models), learn.cbs[:1]
+    learn.freeze_to(-2)
+    cbs = [Checkpoint(part=.5)] if resume else []
+    Path(f'{out}.begun').touch()
+    if kind == 'one cycle': learn.accumulate, learn.clip = 2, 1.; learn.fit_one_cycle(5, slice(1e-4, 3e-3), cbs=cbs)
+    else: learn.fit([1e-4, 1e-3, 1e-2], 2, cycle_len=1, cycle_mult=4, cbs=cbs)
+    save_file({k: v.contiguous() for k, v in learn.full.state_dict().items()}, f'{out}.new'); Path(f'{out}.json').write_text(json.dumps(learn.history)); os.replace(f'{out}.new', out)
+
+@pytest.mark.parametrize('kind', ['restarts', 'one cycle'])
+def test_killed_at_random_moments(few, tmp_path, kind):
+    "Ten kills in all, within epochs, between them, while files are written: each resumed run ends with the weights of the unbroken one, bit for bit."
+    ctx = multiprocessing.get_context('forkserver'); ctx.set_forkserver_preload(['imgcourse.all'])
+    def start(*args): p = ctx.Process(target=train, args=(str(few), *map(str, args))); p.start(); return p
+    start(tmp_path/'none', 7, kind, tmp_path/'unbroken', '').join()
+    p = start(tmp_path/'timed', 7, kind, tmp_path/'timed.out')
+    while not (tmp_path/'timed.out.begun').exists(): time.sleep(.005)
+    begun = time.monotonic(); p.join(); seconds = time.monotonic() - begun
+    want, history = load_file(tmp_path/'unbroken'), (tmp_path/'unbroken.json').read_text()
+    assert same(load_file(tmp_path/'timed.out'), want), 'checkpoints change nothing'
+    rng, places = random.Random(kind), []
+    for i in range(5):
+        out, models = tmp_path/f'{i}.out', tmp_path/f'models {i}'
+        p = start(models, 7, kind, out)
+        while not Path(f'{out}.begun').exists(): time.sleep(.005)
+        time.sleep(rng.uniform(.05, .95)*seconds)
+        os.kill(p.pid, signal.SIGKILL); p.join()
+        assert not out.exists()
+        places.append(len(list(models.glob('*'))))
+        p = start(models, 100 + i, kind, out); p.join()   # another seed: all chance must come from the checkpoint
+        if any(read_about(f) for f in models.glob('run.?.state.safetensors')): assert p.exitcode == 0
+        assert same(load_file(out), want) and Path(f'{out}.json').read_text() == history, f'kill {i}'
+    assert any(places), 'some kills came after the first checkpoint'
+
+def read_about(f): return read_whole(f)[1]
+
+def test_each_moment_of_writing(data, tmp_path, monkeypatch):
+    "Whatever of the last checkpoint has reached the disk, the run goes on, and ends the same."
+    want = learner(data); want.fit(.01, 3)
+    class Stop(Exception): pass
+    class StopAt(Callback):
+        order = 9
+        def after_batch(self, learn):
+            if learn.training and (learn.epoch, learn.i) == (1, 1): raise Stop
+    def broken():
+        shutil.rmtree('models', ignore_errors=True)
+        with pytest.raises(Stop): learner(data).fit(.01, 3, cbs=[Checkpoint(part=1), StopAt()])
+        files = sorted(Path('models').glob('run.*'), key=lambda f: f.stat().st_mtime_ns)
+        assert len(files) == 4
+        return files
+    def spoil(file, how):
+        if how == 'gone': file.unlink()
+        elif how == 'half': file.write_bytes(file.read_bytes()[:file.stat().st_size//2])
+        elif how == 'flipped': b = bytearray(file.read_bytes()); b[-20] ^= 4; file.write_bytes(b)
+        elif how == 'empty': file.write_bytes(b'')
+    for which, how in ((-1, 'gone'), (-1, 'half'), (-2, 'flipped'), (-2, 'empty'), (-2, 'gone')):
+        spoil(broken()[which], how)
+        again = learner(data, seed=5); again.fit(.01, 3, resume=True)
+        assert same(state(again), state(want)) and again.history == want.history, (which, how)
+
+def test_a_finished_run_is_not_repeated(data, capsys):
+    a = learner(data); a.fit(.01, 2, resume='mine'); after = torch.rand(1)
+    b = learner(data, seed=9); b.fit(.01, 2, resume='mine')
+    assert same(state(a), state(b)) and a.history == b.history and "'mine': all 2 epochs are done" in capsys.readouterr().out
+    assert torch.equal(torch.rand(1), after), 'what comes after it draws the same random numbers'
+
+def test_another_plan_is_refused(data, few):
+    a = learner(data); a.fit(.01, 2, resume=True)
+    for change, message in ((lambda: dict(lrs=.02, n_cycle=2), 'learning rates'), (lambda: dict(lrs=.01, n_cycle=3), 'epochs'), (lambda: dict(lrs=.01, n_cycle=2, wds=.1), 'weight decay'), (lambda: dict(lrs=.01, n_cycle=2, cycle_len=1), 'schedule')):
+        b = learner(data, seed=2); before = state(b)
+        with pytest.raises(ValueError, match=f'another plan.*{message}.*resume='): b.fit(**change(), resume=True)
+        assert same(state(b), before) and b.history == []
+    b = learner(data, opt_fn=torch.optim.Adam)
+    with pytest.raises(ValueError, match='SGD.*Adam'): b.fit(.01, 2, resume=True)
+    b = learner(data, xtra_fc=[64]); before = state(b)
+    with pytest.raises(ValueError): b.fit(.01, 2, resume=True)
+    assert same(state(b), before)
+
+def test_early_stopping_and_resuming(data):
+    class Script(Callback):
+        order = 15
+        def after_epoch(self, learn): learn.history[-1]['validation loss'] = [3, 2, 2.5, 2.6, 2.7][learn.epoch]
+    def run(cbs, seed=1, **kw): l = learner(data, seed=seed); l.fit(.01, 5, cbs=[Script(), EarlyStopping(2), *cbs], **kw); return l
+    want = run([])
+    class Stop(Callback):
+        def before_batch(self, learn):
+            if learn.epoch == 3 and learn.training: raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError): run([Checkpoint(part=1), Stop()])
+    got = run([], seed=4, resume=True)
+    assert same(state(got), state(want)) and got.history == want.history and len(want.history) == 4
+
+def test_plain_learner_resumes(data):
+    def run(seed, cbs=(), **kw): set_seed(seed); l = Learner(small_net(), data, opt_fn=torch.optim.RMSprop); l.cbs = l.cbs[:1]; l.fit(.01, 3, use_clr=(5, 3), cycle_len=1, cbs=cbs, **kw); return l
+    class Stop(Callback):
+        def before_batch(self, learn):
+            if learn.epoch == 2: raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError): run(1, [Checkpoint(part=1), Stop()])
+    assert same(state(run(3, resume=True)), state(run(1)))
+
+# ---- save and load
+def test_save_and_load(data):
+    a = learner(data); a.fit(.01, 2); file = a.save('a')
+    assert file == Path('models/a.safetensors') and file.exists() and Path('models/a.state.safetensors').exists() and same(load_file(file), state(a))
+    b = learner(data, seed=2); b.load('a')
+    assert np.array_equal(a.predict(), b.predict()) and same(state(a), state(b)) and b.history == []
+    b.fit(.01, 1); b.load('a', state=True)
+    assert b.history == a.history and all(torch.equal(x['momentum_buffer'], y['momentum_buffer']) for x, y in zip(a.opt.state_dict()['state'].values(), b.opt.state_dict()['state'].values()))
+    b.save('b', state=False)
+    with pytest.raises(WeightsError, match='no state'): b.load('b', state=True)
+    plain = learner(data, precompute=False); plain.load('a'); assert np.abs(np.exp(plain.predict()) - np.exp(a.predict())).max() < .03
+
+class Bomb:
+    def __reduce__(self): return (Path('exploded').touch, ())
+
+def test_what_does_not_belong_is_refused(data, few):
+    a = learner(data); a.fit(.01, 1); a.save('a'); whole = Path('models/a.safetensors').read_bytes()
+    x = np.random.RandomState(0).randint(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    three = ImageClassifierData.from_arrays('.', (x, np.arange(30) % 3), (x, np.arange(30) % 3), tfms=TFMS)
+    swapped = ImageClassifierData(few, (data.trn_ds.items, data.trn_y), (data.val_ds.items, data.val_y), ['dogs', 'cats'], TFMS, 8)
+    def refused(learn, name, message):
+        before, history = state(learn), list(learn.history)
+        with pytest.raises(WeightsError, match=message): learn.load(name)
+        assert same(state(learn), before) and learn.history == history
+    refused(learner(three), 'a', "classes .'cats', 'dogs'. in the file, .'0', '1', '2'. here")
+    refused(learner(swapped), 'a', "classes .'cats', 'dogs'. in the file, .'dogs', 'cats'. here")
+    set_seed(0); refused(ConvLearner.pretrained('resnet10t', ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('resnet10t', 64)), weights=False), 'a', 'architecture sketchnet.*resnet10t.* here')
+    refused(learner(data, xtra_fc=[64]), 'a', r'of another shape \(2\.')
+    refused(learner(data, xtra_fc=[]), 'a', 'not in the model')
+    refused(a, 'nothing', 'There is no')
+    for name, content, message in (('half', whole[:len(whole)//2], 'not a whole'), ('empty', b'', 'not a whole'), ('text', b'hello world, this is no model', 'not a whole'), ('flipped', whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], 'checksum')):
+        Path(f'models/{name}.safetensors').write_bytes(content); refused(a, name, message)
+    Path('models/pickle.safetensors').write_bytes(pickle.dumps(Bomb())); refused(a, 'pickle', 'can hold programs')
+    torch.save({'x': Bomb()}, 'models/torch.safetensors'); refused(a, 'torch', 'can hold programs')
+    assert not Path('exploded').exists()
+
+def test_an_older_file_stays_when_writing_fails(tmp_path, monkeypatch):
+    write_whole({'x': torch.ones(3)}, tmp_path/'f.safetensors', {'n': 1})
+    def full(*a, **k): Path(a[1]).write_bytes(b'some'); raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('imgcourse.checkpoint.save_file', full)
+    with pytest.raises(OSError): write_whole({'x': torch.zeros(3)}, tmp_path/'f.safetensors', {'n': 2})
+    t, about = read_whole(tmp_path/'f.safetensors'); assert about == {'n': 1} and t['x'].sum() == 3
+
+def test_random_state():
+    s = json.loads(json.dumps(random_state())); a = random.random(), random.gauss(0, 1), np.random.randn(3).tolist(), torch.randn(3).tolist()
+    set_random_state(s); assert (random.random(), random.gauss(0, 1), np.random.randn(3).tolist(), torch.randn(3).tolist()) == a
+
+# ---- losses that are no numbers, Ctrl-C
+def test_nan_puts_the_last_good_weights_back(data):
+    learn = learner(data); learn.fit(.01, 1); before = state(learn)
+    with pytest.raises(FloatingPointError, match='lr_find.*clip'): learn.fit(1e15, 3)
+    after = state(learn)
+    assert all(torch.isfinite(v).all() for v in after.values()) and same(after, before), 'the first pass already went wrong'
+    class Poison(Callback):
+        def before_batch(self, learn):
+            if learn.epoch == 2 and learn.training: learn.x = learn.x*float('nan')
+    learn.history.clear()
+    good = []
+    class Note(Callback):
+        order = 4
+        def after_epoch(self, learn): good.append(state(learn))
+    with pytest.raises(FloatingPointError, match='epoch 2'): learn.fit(.01, 4, cbs=[Poison(), Note()])
+    assert same(state(learn), good[1]) and len(learn.history) == 2 and np.isfinite(learn.predict()).all()
+
+def test_ctrl_c_keeps_what_was_learnt(data):
+    class Interrupt(Callback):
+        def after_batch(self, learn):
+            if learn.epoch == 1 and learn.i == 1: signal.raise_signal(signal.SIGINT)
+    want = learner(data); want.fit(.01, 3)
+    learn = learner(data); before = state(learn)
+    with pytest.raises(KeyboardInterrupt): learn.fit(.01, 3, cbs=[Interrupt(), Checkpoint(part=1)])
+    assert len(learn.history) == 1 and not same(state(learn), before) and np.isfinite(learn.predict()).all()
+    learn.fit(.01, 3, resume=True)
+    assert same(state(learn), state(want)) and learn.history == want.history
+
+# ---- precision, accumulation, clipping
+def linear(data): l = learner(data); l.head = nn.Sequential(nn.Linear(512, 2), nn.LogSoftmax(1)); set_seed(1); l.head[0].reset_parameters(); l.full[2] = l.head; return l
+
+def test_accumulated_batches_are_one_large_batch(few):
+    ends = []
+    for bs, n in ((12, 1), (4, 3)):
+        l = linear(ImageClassifierData.from_paths(few, bs=bs, tfms=TFMS)); l.accumulate = n
+        set_seed(2); l.fit(.01, 2); ends.append(l.head[0].weight.detach().cpu())
+        assert len(l.sched.lrs) == 4
+    assert torch.allclose(*ends, atol=1e-6)
+
+def test_clipping(data):
+    "With SGD without momentum no step is longer than rate times clip."
+    steps = []
+    class Length(Callback):
+        def before_batch(self, learn): self.w = learn.head[0].weight.detach().clone(), learn.head[0].bias.detach().clone()
+        def after_batch(self, learn):
+            if learn.training: steps.append(sum(((a - b.detach())**2).sum().item() for a, b in zip(self.w, (learn.head[0].weight, learn.head[0].bias)))**.5)
+    for clip in (None, .01):
+        l = linear(data); l.opt_fn, l.clip = torch.optim.SGD, clip; l.fit(.1, 1, cbs=[Length()])
+    assert max(steps[3:]) <= .1*.01*1.001 and max(steps[:3]) > .002
+
+def test_half_length_numbers(data):
+    l = learner(data, precompute=False); l.unfreeze(); l.precision = 'bf16'; seen = []
+    hook = l.head[2].register_forward_hook(lambda m, i, o: seen.append(o.dtype))
+    l.fit(1e-3, 1); hook.remove()
+    assert torch.bfloat16 in seen and all(p.dtype == torch.float32 for p in l.full.parameters()) and l.preds.dtype == torch.float32
+    seen.clear(); hook = l.head[2].register_forward_hook(lambda m, i, o: seen.append(o.dtype)); l.predict(); hook.remove()
+    assert set(seen) == {torch.float32}, 'nothing of it stays after the training'
+    l.precision = 'no'; l.fit(1e-3, 1); l.precision = None; l.fit(1e-3, 1)
+
+@pytest.mark.parametrize('name, value', [('precision', 'fp7'), ('precision', 16), ('accumulate', 0), ('accumulate', 1.5), ('clip', 0), ('clip', -1), ('clip', 'x')])
+def test_bad_settings(data, name, value):
+    l = learner(data); setattr(l, name, value)
+    with pytest.raises(ValueError, match=name): l.fit(.01, 1)
+
+# ---- two processes
+SCRIPT = """
+import sys
+import imgcourse.features as f
+from imgcourse.all import *
+real, counts = f._compute, []
+f._compute = lambda backbone, probe, dtype, ds, *args: counts.append(len(ds)) or real(backbone, probe, dtype, ds, *args)
+set_seed(3)
+data = ImageClassifierData.from_paths(sys.argv[1], bs=16, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_side_on))
+backbone = create_backbone('sketchnet')
+def learner(precompute): return ConvLearner(backbone, nn.Sequential(nn.Linear(512, 32), nn.ReLU(), nn.Linear(32, 2), nn.LogSoftmax(1)), data, precompute)
+learn = learner(True)
+learn.fit(.03, 3, cycle_len=1, best_save_name='best')
+learn.precompute = False            # augmented pictures: the same ones, whichever process takes them
+learn.fit(.01, 1)
+learn.lr_find(num_it=20)
+learn.save(sys.argv[2], state=False)
+from accelerate import PartialState
+print('counts', PartialState().process_index, PartialState().num_processes, counts, [round(h['training loss'], 5) for h in learn.history], [round(h['validation loss'], 5) for h in learn.history], len(learn.sched.lrs), flush=True)
+"""
+
+def test_two_processes_are_one(sketches, tmp_path):
+    "The same weights up to 1e-5, the same losses; each process makes half of the features."
+    for split, n in (('train', 32), ('valid', 9)):
+        for c in ('cats', 'dogs'):
+            (tmp_path/'d'/split/c).mkdir(parents=True)
+            for f in sorted((sketches/split/c).iterdir())[:n]: shutil.copy(f, tmp_path/'d'/split/c/f.name)
+    (tmp_path/'s.py').write_text(SCRIPT)
+    def run(name, *launch):
+        env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path), 'ACCELERATE_USE_CPU': '1', 'CUDA_VISIBLE_DEVICES': '', 'IMGCOURSE_CACHE': str(tmp_path/f'cache {name}')}
+        p = subprocess.run([sys.executable, *launch, str(tmp_path/'s.py'), str(tmp_path/'d'), name], env=env, capture_output=True, text=True)
+        assert p.returncode == 0, p.stderr
+        return [[json.loads(v) for v in re.findall(r'\[.*?\]', l)] + l.split()[1:3] + l.split()[-1:] for l in sorted(p.stdout.split('\n')) if l.startswith('counts')]
+    one, = run('one')
+    two = run('two', '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--main_process_port=0')
+    assert one[0] == [64, 18] and [t[0] for t in two] == [[32, 9]]*2 and [t[3:5] for t in two] == [['0', '2'], ['1', '2']]
+    for t in two: assert np.allclose(t[1], one[1], atol=1e-4) and np.allclose(t[2], one[2], atol=1e-4) and t[5] == one[5] == '20'
+    a, b = load_file('models/one.safetensors'), load_file('models/two.safetensors')
+    assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and Path('models/best.safetensors').exists()
