@@ -6,8 +6,8 @@
 __all__ = ['write_whole', 'read_whole', 'random_state', 'set_random_state', 'write_state', 'read_state', 'put_back', 'Checkpoint',
            'StopAtNaN']
 
-# %% ../nbs/04b_checkpoints.ipynb #499802f9
-import json, os, random, time, uuid, zlib
+# %% ../nbs/04b_checkpoints.ipynb #e092d927
+import json, os, random, re, time, uuid, zlib
 from collections import defaultdict
 from numbers import Integral, Real
 from pathlib import Path
@@ -63,7 +63,7 @@ def save(
     state: bool = True, # after a training, keep optimizer, schedule and random numbers beside it?
 ) -> Path: # the file with the weights
     "Write all weights to `name.safetensors` and, beside it, the state of the training to `name.state.safetensors`. Of several processes only the first writes."
-    file, stamp = self.models_path/f'{name}.safetensors', uuid.uuid4().hex
+    file, stamp = Path(self.models_path)/f'{name}.safetensors', uuid.uuid4().hex
     if not PartialState().is_main_process: return file
     write_whole(self.full.state_dict(), file, {**_kind(self), 'stamp': stamp})
     if state and hasattr(self, 'opt'): write_state(self, file.with_suffix('.state.safetensors'), {'stamp': stamp})
@@ -75,15 +75,16 @@ def save(
 def load(
     self: Learner,
     name: str, # as for `save`
-    state: bool = False, # put back optimizer (of the same weights), history and random numbers, too?
+    state: bool = False, # put back history and random numbers, too, and the state of the optimizer of the last training? (Another training makes a new optimizer.)
 ) -> None:
     "Read what `save` wrote. Raises `WeightsError` that names what differs, in architecture, classes or shapes, or says that a file is damaged or no safetensors file; then nothing is changed."
-    file = self.models_path/f'{name}.safetensors'
+    file = Path(self.models_path)/f'{name}.safetensors'
     about = read_whole(file)[1]
     wrong = [f'{k} {about[k]} in the file, {v} here' for k, v in _kind(self).items() if about.get(k, v) != v]
     if wrong: raise WeightsError(f'{file} belongs to another model: ' + '; '.join(wrong))
     kept = read_state(file) if state else None
     if state and not kept: raise WeightsError(f'There is no state of the training beside {file} that belongs to these weights')
+    if state and hasattr(self, 'opt') and [len(g['params']) for g in self.opt.param_groups] != [len(g['params']) for g in kept[0]['param_groups']]: raise WeightsError(f'The state beside {file} belongs to a training of other layers')
     load_weights(self.full, file)
     if state: put_back(self, *kept)
 
@@ -116,7 +117,7 @@ def write_state(
     tensors = {k: v for k, v in state.items() if torch.is_tensor(v)}
     scaler = getattr(learn.accelerator, 'scaler', None)
     write_whole(tensors, file, {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
-        'callbacks': {n: {k: getattr(cb, k) for k in cb.keep} for n, cb in _named(learn.run_cbs).items()}, 'history': learn.history, 'seed': learn.sampler.seed,
+        'callbacks': {n: {k: getattr(cb, k) for k in cb.keep if hasattr(cb, k)} for n, cb in _named(learn.run_cbs).items()}, 'history': learn.history, 'seed': learn.sampler.seed,
         'scaler': scaler and scaler.state_dict(), 'random': random_state()})
 
 def _named(cbs): return {f'{type(cb).__name__} {[type(c) for c in cbs[:i]].count(type(cb))}': cb for i, cb in enumerate(cbs)}
@@ -141,7 +142,7 @@ def put_back(
 ) -> None:
     "Put back optimizer, history and random numbers."
     if hasattr(learn, 'opt'): learn.opt.optimizer.load_state_dict(opt)
-    if about['scaler']: learn.accelerator.scaler.load_state_dict(about['scaler'])
+    if about['scaler'] and getattr(learn.accelerator, 'scaler', None): learn.accelerator.scaler.load_state_dict(about['scaler'])
     learn.history = about['history']
     set_random_state(about['random'])
 
@@ -153,12 +154,14 @@ class Checkpoint(Callback):
         self,
         name: str = 'run', # of the files in `models_path`; one for each training
         part: float = .05, # how much of the time writing may take, above 0 to 1
-    ): self.name, self.part = name, part
+    ):
+        if not 0 < part <= 1: raise ValueError(f'part is a part of the time, above 0 to 1, not {part!r}')
+        self.name, self.part = name, part
 
     def before_fit(self, learn):
         self.slot, self.number, self.due, self.skip, self.start, self.kept = 0, 0, 0, 0, 0, None
         self.plan = json.loads(json.dumps(_plan(learn)))
-        found = [(s[1]['number'], slot, s) for slot in (0, 1) if (s := read_state(learn.models_path/f'{self.name}.{slot}.safetensors'))]
+        found = [(s[1]['number'], slot, s) for slot in (0, 1) if (s := read_state(Path(learn.models_path)/f'{self.name}.{slot}.safetensors'))]
         if found: self.go_on(learn, *max(found, key=lambda f: f[0]))
         learn.accelerator.wait_for_everyone()
 
@@ -169,14 +172,14 @@ class Checkpoint(Callback):
         learn.load(f'{self.name}.{slot}')
         self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
         learn.sampler.seed = about['seed']
-        if learn.epoch == learn.n_epochs: put_back(learn, *kept)
+        if learn.epoch == learn.n_epochs: self.give_back(learn)
         learn.accelerator.print(f'Going on with the run {self.name!r}: ' + (f'all {learn.epoch} epochs are done, its weights are loaded.' if learn.epoch == learn.n_epochs else f'epoch {learn.epoch}, batch {self.skip}.'))
 
-# %% ../nbs/04b_checkpoints.ipynb #fbaa5278
+# %% ../nbs/04b_checkpoints.ipynb #8204247d
 def _plan(learn):
-    return {**_kind(learn), 'epochs': learn.n_epochs, 'optimizer': type(learn.opt.optimizer).__name__, 'learning rates': [g['lr'] for g in learn.opt.param_groups],
+    return {**_kind(learn), 'pictures are made by': re.sub(r' at 0x\w+', '', repr(learn.data.tfms[0])), 'bs': learn.data.bs, 'accumulate': learn.accumulate, 'epochs': learn.n_epochs, 'optimizer': type(learn.opt.optimizer).__name__, 'learning rates': [g['lr'] for g in learn.opt.param_groups],
             'weight decay': [g.get('weight_decay') for g in learn.opt.param_groups], 'weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
-            'schedule': [type(cb.rule).__name__ for cb in learn.run_cbs if isinstance(cb, Schedule)], 'pictures': len(learn.data.trn_ds), 'batches': len(learn.dls[0]), 'precompute': getattr(learn, 'precompute', False)}
+            'schedule': [(type(cb.rule).__name__, cb.position) for cb in learn.run_cbs if isinstance(cb, Schedule)], 'pictures': len(learn.data.trn_ds), 'batches': len(learn.dls[0]), 'precompute': getattr(learn, 'precompute', False)}
 
 # %% ../nbs/04b_checkpoints.ipynb #1df03fd2
 @patch
@@ -190,13 +193,17 @@ def before_pass(self: Checkpoint, learn: Learner) -> None:
 def before_batch(self: Checkpoint, learn: Learner) -> None:
     "Put back what was kept, before the first batch; later write, when it is time."
     if not learn.training: return
-    if self.kept:
-        for name, cb in _named(learn.run_cbs).items():
-            for k, v in self.kept[1]['callbacks'].get(name, {}).items(): setattr(cb, k, v)
-        put_back(learn, *self.kept); self.kept = None
+    if self.kept: self.give_back(learn)
     elif learn.accelerator.sync_gradients and time.monotonic() >= self.due: self.write(learn, learn.epoch, self.start + learn.i)
 
-# %% ../nbs/04b_checkpoints.ipynb #91929ffb
+# %% ../nbs/04b_checkpoints.ipynb #a31efacf
+@patch
+def give_back(self: Checkpoint, learn: Learner) -> None:
+    "Put back what callbacks, optimizer and random numbers were."
+    for name, cb in _named(learn.run_cbs).items():
+        for k, v in self.kept[1]['callbacks'].get(name, {}).items(): setattr(cb, k, v)
+    put_back(learn, *self.kept); self.kept = None
+
 @patch
 def after_epoch(self: Checkpoint, learn: Learner) -> None:
     "Write at the end of the last epoch."
@@ -209,10 +216,11 @@ def write(
     epoch: int, # to go on with
     batch: int, # of it, to go on with
 ) -> None:
-    "Write to the place that was not written last."
+    "Write to the place that was not written last; but never weights that are no numbers."
+    if not all(torch.isfinite(p).all() for p in learn.model.parameters()): return
     self.slot, self.number, begun = 1 - self.slot, self.number + 1, time.monotonic()
     if not learn.accelerator.is_main_process: return
-    file, stamp = learn.models_path/f'{self.name}.{self.slot}.safetensors', uuid.uuid4().hex
+    file, stamp = Path(learn.models_path)/f'{self.name}.{self.slot}.safetensors', uuid.uuid4().hex
     write_whole(learn.full.state_dict(), file, {**_kind(learn), 'stamp': stamp})
     write_state(learn, file.with_suffix('.state.safetensors'), {'stamp': stamp, 'number': self.number, 'epoch': epoch, 'batch': batch, 'plan': self.plan})
     now = time.monotonic(); self.due = now + (now - begun)*(1/self.part - 1)
@@ -221,19 +229,27 @@ def write(
 class StopAtNaN(Callback):
     "Stops with `FloatingPointError` when the loss is no longer a finite number, and puts back the last good weights."
     order = 3
-    def before_fit(self, learn): self.total, self.good, self.next = 0, self.copy(learn), self.copy(learn)
-    def copy(self, learn): return {k: v.detach().clone() for k, v in learn.model.state_dict().items()}
+    def before_fit(self, learn): self.total, self.good = 0, None
+    def before_batch(self, learn):
+        if self.good is None: self.good = self.next = self.copy(learn)
+    def copy(self, learn):
+        frozen = {k for k, p in learn.model.named_parameters() if not p.requires_grad}
+        return {k: v.detach().clone() for k, v in learn.model.state_dict().items() if k not in frozen}
     def after_batch(self, learn):
         if learn.training: self.total = self.total + learn.loss.detach()
         if learn.training and learn.i % 50 == 49: self.check(learn)
     def after_pass(self, learn):
         if learn.training: self.check(learn)
     def after_epoch(self, learn):
-        if np.isfinite(learn.history[-1]['validation loss']): self.good = self.next
+        if not np.isfinite(learn.history[-1]['validation loss']): self.stop(learn)
+        self.good = self.next
 
     def check(self, learn):
-        if torch.isfinite(learn.accelerator.reduce(self.total)): self.good, self.next = self.next, self.copy(learn); return
-        learn.model.load_state_dict(self.good)
+        if not torch.isfinite(learn.accelerator.reduce(self.total)): self.stop(learn)
+        self.good, self.next = self.next, self.copy(learn)
+
+    def stop(self, learn):
+        learn.model.load_state_dict(self.good, strict=False)
         raise FloatingPointError(f'The loss is no longer a finite number (epoch {learn.epoch}, by batch {learn.i}); the last good weights were put back. Try a tenth of the learning rate (learn.lr_find() helps to find one), '
                                  'or gradient clipping: learn.clip = 1. If it happens with any rate, look for pictures or a loss that give nan.')
 
@@ -262,6 +278,7 @@ def prepare(
     if self.clip is not None and not (isinstance(self.clip, Real) and self.clip > 0): raise ValueError(f'learn.clip is the greatest length of the gradient, above 0, or None; not {self.clip!r}')
     opt, (trn, val) = self.opt_fn(groups, lr=groups[-1]['lr']), self.loaders()
     if not len(trn): raise ValueError('There is not a single batch to train on; take a smaller bs')
+    self.full.zero_grad()
     AcceleratorState._reset_state() # otherwise the precision of an earlier training would have to stay
     self.accelerator = Accelerator(mixed_precision=self.precision, gradient_accumulation_steps=self.accumulate, dataloader_config=DataLoaderConfiguration(split_batches=True))
     self.sampler = trn.sampler

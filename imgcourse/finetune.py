@@ -82,16 +82,21 @@ def spread_rates(
     n: int, # groups
 ) -> list[float]: # one for each group
     "Learning rates for layer groups. Raises `ValueError` if their number or their values are wrong."
+    if hasattr(lrs, 'valley'): raise ValueError('suggest() gives three suggestions of one rate; choose one of them: learn.sched.suggest().valley')
     if isinstance(lrs, slice):
-        first, last = (lrs.stop or 0)/10 if lrs.start is None else lrs.start, lrs.stop
-        rates = [first]*(n - 1) + [last] if lrs.start is None else [first*(last/first)**(i/max(n - 1, 1)) for i in range(n)] if first and last and first > 0 and last > 0 else [first, last]
-    elif isinstance(lrs, Real): rates = [lrs]*n
+        last, first = _rate(lrs.stop), _rate(lrs.stop if lrs.start is None else lrs.start)
+        return [last/10]*(n - 1) + [last] if lrs.start is None else [float(r) for r in np.geomspace(first, last, n)][:n - 1] + [last]
+    if isinstance(lrs, Real): rates = [lrs]*n
+    elif not isinstance(lrs, (list, tuple, np.ndarray)): raise ValueError(f'lrs is a learning rate, a list of them or a slice, not {lrs!r}')
     else:
         rates = list(lrs)
         if len(rates) == 3 and n > 3: rates = [rates[0]]*(n//2) + [rates[1]]*(n - 1 - n//2) + [rates[2]]
         if len(rates) != n: raise ValueError(f'There are {n} layer groups (learn.show_groups()): give one learning rate, or {n}' + (', or three for early layers, late layers and head' if n > 3 else '') + f'; not {len(rates)}')
-    if not all(isinstance(r, Real) and 0 < r < np.inf for r in rates): raise ValueError(f'A learning rate is a number above 0, not {lrs!r}')
-    return rates
+    return [_rate(r) for r in rates]
+
+def _rate(r):
+    if isinstance(r, bool) or not isinstance(r, Real) or not 0 < r < np.inf: raise ValueError(f'A learning rate is a number above 0, not {r!r}')
+    return float(r)
 
 # %% ../nbs/04_fine_tuning.ipynb #e8010dc8
 @patch

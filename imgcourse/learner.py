@@ -111,6 +111,7 @@ def prepare(
     opt, (trn, val) = self.opt_fn(groups, lr=groups[-1]['lr']), self.loaders()
     if not len(trn): raise ValueError('There is not a single batch to train on; take a smaller bs')
     self.accelerator = Accelerator(dataloader_config=DataLoaderConfiguration(split_batches=True))
+    self.full.zero_grad()
     self.sampler = trn.sampler
     self.sampler.seed, = broadcast_object_list([int(torch.randint(2**62, ()))])
     self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, trn, val)
@@ -132,7 +133,17 @@ def run(
     self.prepare(groups)
     try:
         self.call('before_fit')
-        while self.epoch < n_epochs:
+        self.epochs()
+    finally:
+        self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+        self.sampler.seed = None
+
+# %% ../nbs/02_three_lines.ipynb #e040cb4c
+@patch
+def epochs(self: Learner) -> None:
+    "All epochs that are still to be done."
+    try:
+        while self.epoch < self.n_epochs:
             self.call('before_epoch')
             self.one_pass(training=True)
             self.one_pass(training=False)
@@ -140,9 +151,7 @@ def run(
             self.epoch += 1
     except StopFit as e:
         if str(e): self.accelerator.print(e)
-    finally:
-        self.call('after_fit')
-        self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)
+    finally: self.call('after_fit')
 
 # %% ../nbs/02_three_lines.ipynb #8f0cbe47
 @patch

@@ -90,6 +90,7 @@ class Repeat:
     def __iter__(self) -> Iterator:
         while True: yield from self.dl
 
+# %% ../nbs/03_lr_finding.ipynb #4958112e
 class LRFinder(Schedule):
     "The learning rate grows; training stops after `num_it` steps or, with `stop_div`, when the loss has become four times its lowest value, or infinite."
     def __init__(self, start_lr: float, end_lr: float, num_it: int, linear: bool, stop_div: bool):
@@ -100,13 +101,18 @@ class LRFinder(Schedule):
 
     def before_fit(self, learn):
         super().before_fit(learn)
+        self.avg, self.low = 0, np.inf
         learn.dls[0] = Repeat(learn.dls[0])
 
     def after_batch(self, learn):
         learn.loss = learn.accelerator.reduce(learn.loss.detach(), 'mean').cpu()
         super().after_batch(learn)
-        s = smooth(self.losses)
-        if len(self.lrs) == self.num_it or not np.isfinite(s[-1]) or self.stop_div and s[-1] > 4*s.min(): raise StopFit
+        if not torch.isfinite(learn.loss): raise StopFit
+        if not learn.accelerator.sync_gradients: return
+        self.avg = .9*self.avg + .1*float(learn.loss)   # as `smooth` does it
+        now = self.avg/(1 - .9**len(self.lrs))
+        self.low = min(self.low, now)
+        if len(self.lrs) == self.num_it or self.stop_div and now > self.low + 3*abs(self.low): raise StopFit
 
 # %% ../nbs/03_lr_finding.ipynb #8378c327
 @contextmanager
@@ -115,12 +121,13 @@ def as_it_was(
 ) -> Iterator[None]:
     "Puts back, at its end, a learner's weights and buffers, all its attributes (the optimizer, the history, …), and the state of all random numbers."
     def tensors(): return {**dict(learn.full.named_parameters()), **dict(learn.full.named_buffers())}
-    attributes, values = dict(vars(learn)), {n: t.detach().clone() for n, t in tensors().items()}
+    attributes, values, modes = dict(vars(learn)), {n: t.detach().clone() for n, t in tensors().items()}, [(m, m.training) for m in learn.full.modules()]
     with keep_random_state(range(torch.cuda.device_count())):
         try: yield
         finally:
             with torch.no_grad():
                 for n, t in tensors().items(): t.copy_(values[n])
+            for m, training in modes: m.training = training
             learn.full.zero_grad()
             vars(learn).clear(); vars(learn).update(attributes)
 
@@ -143,7 +150,8 @@ def lr_find(
         with as_it_was(self):
             self.cbs = []
             self.run(self.param_groups(start_lr), 1, [finder])
-    finally: self.sched = finder
+    finally:
+        if hasattr(finder, 'lrs'): self.sched = finder
 
 # %% ../nbs/03_lr_finding.ipynb #454061da
 class Suggestion(NamedTuple):
@@ -156,7 +164,8 @@ class Suggestion(NamedTuple):
 def suggest(self: LRFinder) -> Suggestion:
     "Rates read off the smoothed losses. Raises `ValueError` if the test ended too soon to tell."
     lrs, losses = np.array([r[-1] for r in self.lrs]), smooth([float(l) for l in self.losses])
-    low = losses.argmin() if np.isfinite(losses[-1:]).all() else losses[:-1].argmin()
+    if not np.isfinite(losses[:1]).all() or not len(losses): raise ValueError('The very first loss is no finite number: are the pictures, the weights and the loss function as they should be?')
+    low = np.nanargmin(losses)
     if low < 5: raise ValueError(f'The loss grew from the start, at rates of {lrs[0]:.2g} and more: begin lower, lr_find(start_lr={lrs[0]/100:.2g})')
     slope = np.gradient(losses[:low + 1], np.log(lrs[:low + 1]))
     top = losses[:low + 1].max()
@@ -193,7 +202,7 @@ def make_rule(
 ) -> LRScheduler:
     "torch's scheduler for a constant rate, for a cosine with restarts, or for triangles."
     if cycle_len is None: return LambdaLR(opt, lambda step: 1)
-    if use_clr is None: return CosineAnnealingWarmRestarts(opt, cycle_len*steps, cycle_mult)
+    if use_clr is None: return CosineAnnealingWarmRestarts(opt, int(cycle_len*steps), int(cycle_mult))
     (div, cut), lrs = use_clr, [g['lr'] for g in opt.param_groups]
     up = cycle_len*steps/cut
     return CyclicLR(opt, [lr/div for lr in lrs], lrs, up, cycle_len*steps - up, cycle_momentum=False)
@@ -202,7 +211,7 @@ def _check_cycles(n_cycle, cycle_len, cycle_mult, use_clr):
     for name, n in (('n_cycle', n_cycle), ('cycle_len', 1 if cycle_len is None else cycle_len), ('cycle_mult', cycle_mult)):
         if not isinstance(n, Integral) or n < 1: raise ValueError(f'{name} is a whole number of at least 1, not {n!r}')
     if cycle_len is None and (cycle_mult != 1 or use_clr): raise ValueError('cycle_mult and use_clr describe cycles; say how many epochs one takes: cycle_len=1')
-    if use_clr and (cycle_mult != 1 or len(use_clr) != 2 or min(use_clr) <= 1): raise ValueError(f'use_clr=(div, cut) takes two numbers above 1, and no cycle_mult; not {use_clr} with cycle_mult={cycle_mult}')
+    if use_clr and (cycle_mult != 1 or not isinstance(use_clr, (tuple, list)) or len(use_clr) != 2 or not all(isinstance(u, Real) and 1 < u < np.inf for u in use_clr)): raise ValueError(f'use_clr=(div, cut) takes two numbers above 1, and no cycle_mult; not {use_clr} with cycle_mult={cycle_mult}')
 
 # %% ../nbs/03_lr_finding.ipynb #4e3a50f9
 @patch
@@ -212,7 +221,7 @@ def param_groups(
     wds: float | None = None, # weight decay, 0 or more; None: as the optimizer has it
 ) -> list[dict]: # for an optimizer of torch
     "The weights that learn, their learning rate and their weight decay. Raises `ValueError` on rates that are none."
-    if not (isinstance(lrs, Real) and 0 < lrs < np.inf): raise ValueError(f'A learning rate is a number above 0, not {lrs!r}')
+    if isinstance(lrs, bool) or not (isinstance(lrs, Real) and 0 < lrs < np.inf): raise ValueError(f'A learning rate is a number above 0, not {lrs!r}')
     return with_decay([{'params': [p for p in self.model.parameters() if p.requires_grad], 'lr': lrs}], wds)
 
 def with_decay(
@@ -235,7 +244,7 @@ def save(
     name: str, # of the file, without ending
 ) -> Path: # the file
     "Write all weights to `name.safetensors` in the folder `models_path`."
-    file = self.models_path/f'{name}.safetensors'
+    file = Path(self.models_path)/f'{name}.safetensors'
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in self.full.state_dict().items()}, file)
     return file
@@ -246,7 +255,7 @@ def load(
     name: str, # as for `save`
 ) -> None:
     "Read weights that `save` wrote. Raises `WeightsError` if they do not fit; then nothing is changed."
-    load_weights(self.full, self.models_path/f'{name}.safetensors')
+    load_weights(self.full, Path(self.models_path)/f'{name}.safetensors')
 
 # %% ../nbs/03_lr_finding.ipynb #88eed695
 class SaveBest(Callback):

@@ -2,6 +2,7 @@ import re
 import numpy as np, pytest, torch
 import torch.nn.functional as F
 from torch import nn
+import imgcourse.finetune, imgcourse.checkpoint
 from imgcourse.data import ImageClassifierData, sketchnet, tfms_from_model, transforms_side_on
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy, accuracy_np, make_head, set_seed
 
@@ -79,7 +80,7 @@ def test_metrics_see_the_whole_validation_set(data):
     learn = Learner(small_net(), data, metrics=[count, MulticlassF1Score(num_classes=2)]); learn.fit(.01, 1)
     assert sizes == [12] and set(learn.history[0]) == {'epoch', 'training loss', 'validation loss', 'count', 'MulticlassF1Score'}
 
-@pytest.mark.parametrize('args, message', [((0., 1), 'above 0'), ((-.1, 1), 'above 0'), ((float('nan'), 1), 'above 0'), (([.1, .2], 1), 'above 0'), ((float('inf'), 1), 'above 0'), ((.1, 0), 'n_cycle'), ((.1, 1.5), 'n_cycle')])
+@pytest.mark.parametrize('args, message', [((0., 1), 'above 0'), ((-.1, 1), 'above 0'), ((float('nan'), 1), 'above 0'), (([.1, -.2], 1), 'above 0'), (([.1, .2, .3, .4], 1), 'layer groups'), ((float('inf'), 1), 'above 0'), ((.1, 0), 'n_cycle'), ((.1, 1.5), 'n_cycle')])
 def test_bad_rates_and_epochs(data, args, message):
     with pytest.raises(ValueError, match=message): Learner(small_net(), data).fit(*args)
 

@@ -3,6 +3,7 @@ import random, signal, threading
 import matplotlib; matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from torch import nn
+import imgcourse.finetune, imgcourse.checkpoint
 from imgcourse.data import ImageClassifierData, keep_random_state, tfms_from_model, transforms_side_on
 from imgcourse.features import WeightsError
 from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
@@ -130,8 +131,8 @@ def test_one_cycle_of_a_single_step(few): learner(ImageClassifierData.from_paths
 
 @pytest.mark.parametrize('args, message', [
     (dict(n_cycle=0), 'n_cycle'), (dict(n_cycle=2.5), 'n_cycle'), (dict(cycle_len=0), 'cycle_len'), (dict(cycle_len=1, cycle_mult=0), 'cycle_mult'), (dict(cycle_mult=2), 'cycle_len=1'), (dict(use_clr=(10, 3)), 'cycle_len=1'),
-    (dict(cycle_len=1, use_clr=(10,)), 'use_clr'), (dict(cycle_len=1, use_clr=(.5, 3)), 'use_clr'), (dict(cycle_len=1, cycle_mult=2, use_clr=(10, 3)), 'use_clr'), (dict(cycle_save_name='x'), 'cycle_len'),
-    (dict(lrs=-.1), 'above 0'), (dict(lrs='0.1'), 'above 0'), (dict(wds=-1), 'wds'), (dict(wds=[.1, .2]), 'wds'), (dict(resum=True), 'resum')])
+    (dict(cycle_len=1, use_clr=(10,)), 'use_clr'), (dict(cycle_len=1, use_clr=5), 'use_clr'), (dict(cycle_len=1, use_clr=(20, float('nan'))), 'use_clr'), (dict(lrs=True), 'above 0'), (dict(cycle_len=1, use_clr=(.5, 3)), 'use_clr'), (dict(cycle_len=1, cycle_mult=2, use_clr=(10, 3)), 'use_clr'), (dict(cycle_save_name='x'), 'cycle_len'),
+    (dict(lrs=-.1), 'above 0'), (dict(lrs='0.1'), 'learning rate'), (dict(wds=-1), 'wds'), (dict(wds=[.1, .2]), 'wds'), (dict(resum=True), 'resum')])
 def test_bad_fits(data, args, message):
     learn = learner(data); before = everything(learn)[0]
     with pytest.raises((ValueError, TypeError), match=message): learn.fit(**{'lrs': .01, **args})
@@ -190,3 +191,16 @@ def test_augmentation_does_not_hang_on_the_number_of_workers(few):
     assert torch.equal(*batches)
     d.trn_dl.sampler.set_epoch(3)
     assert not torch.equal(batches[0], torch.cat([x for x, _ in d.trn_dl]))
+
+def test_a_refused_range_test_keeps_the_record(data):
+    learn = learner(data); learn.fit(.01, 1); record = learn.sched
+    learn.precision = 'fp7'
+    with pytest.raises(ValueError): learn.lr_find()
+    assert learn.sched is record
+    learn.precision, mode = None, [m.training for m in learn.full.modules()]
+    learn.lr_find(num_it=20); assert [m.training for m in learn.full.modules()] == mode and learn.data.trn_dl.sampler.seed is None
+
+def test_numpy_numbers_are_numbers(data):
+    learn = learner(data); learn.fit(np.float32(.01), np.int64(2), cycle_len=np.int64(1), cycle_mult=np.int64(2))
+    assert len(learn.history) == 3
+    with pytest.raises(ValueError, match='valley'): learn.lr_find(num_it=30) or learn.fit(learn.sched.suggest(), 1)
