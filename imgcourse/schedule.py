@@ -48,7 +48,12 @@ class Schedule(Callback):
     @position.setter
     def position(self, state): self.rule.load_state_dict(state)
 
+    def __getattr__(self, name):
+        raise AttributeError(f'There is no {name} here. ' + ('It shows what learn.lr_find() has found; call that first.' if name in ('plot', 'suggest') else 'learn.fit() and learn.lr_find() make the record.'))
+
 # %% ../nbs/03_lr_finding.ipynb #b6e7f7df
+Learner.sched = Schedule(None) # until there is a record
+
 @patch
 def plot_lr(self: Schedule) -> None:
     "The learning rate at each step, a line for each group of weights; beside it the momentum, if it changes."

@@ -1,4 +1,4 @@
-import os, shutil, tarfile
+import os, shutil, signal, tarfile
 from pathlib import Path
 import pytest
 
@@ -20,6 +20,13 @@ def own_cache(tmp_path, monkeypatch):
     "A cache for one test alone."
     monkeypatch.setenv('IMGCOURSE_CACHE', str(tmp_path/'own cache'))
     return tmp_path/'own cache'
+
+@pytest.fixture
+def ctrl_c():
+    "A function that does what Ctrl-C does (also where the tests run in the background, with that signal turned off)."
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 @pytest.fixture(scope='session')
 def sketches(cache):

@@ -1,5 +1,5 @@
 "The range test leaves no trace; rates follow their rule; runs stop and save when they should."
-import random, signal, threading
+import random
 import matplotlib; matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from torch import nn
@@ -50,12 +50,11 @@ def test_training_after_lr_find_is_as_without_it(augmented):
         return everything(learn)[0]
     assert run(True) == run(False)
 
-class Interrupt(Callback):
-    order = 50
-    def after_batch(self, learn):
-        if len(learn.sched.lrs) == 12: signal.raise_signal(signal.SIGINT)
-
-def test_ctrl_c_in_lr_find(augmented, monkeypatch):
+def test_ctrl_c_in_lr_find(augmented, monkeypatch, ctrl_c):
+    class Interrupt(Callback):
+        order = 50
+        def after_batch(self, learn):
+            if len(learn.sched.lrs) == 12: ctrl_c()
     learn = ConvLearner.from_model(small_net(), augmented)
     set_seed(1); learn.fit(.01, 1); before = everything(learn)
     callbacks = Learner.callbacks
@@ -204,3 +203,10 @@ def test_numpy_numbers_are_numbers(data):
     learn = learner(data); learn.fit(np.float32(.01), np.int64(2), cycle_len=np.int64(1), cycle_mult=np.int64(2))
     assert len(learn.history) == 3
     with pytest.raises(ValueError, match='valley'): learn.lr_find(num_it=30) or learn.fit(learn.sched.suggest(), 1)
+
+def test_no_record_yet(data):
+    learn = learner(data)
+    with pytest.raises(AttributeError, match='lr_find'): learn.sched.plot()
+    with pytest.raises(AttributeError, match='fit'): learn.sched.plot_lr()
+    learn.fit(.01, 1)
+    with pytest.raises(AttributeError, match='lr_find'): learn.sched.suggest()
