@@ -20,7 +20,7 @@ from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from .features import WeightsError, load_weights
-from .learner import Callback, ConvLearner, Learner
+from .learner import Callback, ConvLearner, Learner, in_order
 from .schedule import Schedule
 
 # %% ../nbs/04b_checkpoints.ipynb #16035647
@@ -63,7 +63,7 @@ def save(
     state: bool = True, # after a training, keep optimizer, schedule and random numbers beside it?
 ) -> Path: # the file with the weights
     "Write all weights to `name.safetensors` and, beside it, the state of the training to `name.state.safetensors`. Of several processes only the first writes."
-    file, stamp = Path(self.models_path)/f'{name}.safetensors', uuid.uuid4().hex
+    file, stamp = Path(self.models_path)/f'{name.removesuffix(".safetensors")}.safetensors', uuid.uuid4().hex
     if not PartialState().is_main_process: return file
     write_whole(self.full.state_dict(), file, {**_kind(self), 'stamp': stamp})
     if state and hasattr(self, 'opt'): write_state(self, file.with_suffix('.state.safetensors'), {'stamp': stamp})
@@ -78,7 +78,7 @@ def load(
     state: bool = False, # put back history and random numbers, too, and the state of the optimizer of the last training? (Another training makes a new optimizer.)
 ) -> None:
     "Read what `save` wrote. Raises `WeightsError` that names what differs, in architecture, classes or shapes, or says that a file is damaged or no safetensors file; then nothing is changed."
-    file = Path(self.models_path)/f'{name}.safetensors'
+    file = Path(self.models_path)/f'{name.removesuffix(".safetensors")}.safetensors'
     about = read_whole(file)[1]
     wrong = [f'{k} {about[k]} in the file, {v} here' for k, v in _kind(self).items() if about.get(k, v) != v]
     if wrong: raise WeightsError(f'{file} belongs to another model: ' + '; '.join(wrong))
@@ -167,7 +167,7 @@ class Checkpoint(Callback):
 
     def go_on(self, learn, number, slot, kept):
         about = kept[1]
-        if diff := [f'{k} {about["plan"].get(k)}, now {v}' for k, v in self.plan.items() if about['plan'].get(k) != v]:
+        if diff := [f'{k} {old}, now {v}' if len(f'{old}{v}') < 80 else f'another {k}' for k, v in self.plan.items() if (old := about['plan'].get(k)) != v]:
             raise ValueError(f'The run {self.name!r} in {learn.models_path} was begun with another plan: ' + '; '.join(diff) + ". Give this one a name of its own, resume='name', or remove the files of the old one.")
         learn.load(f'{self.name}.{slot}')
         self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
@@ -177,9 +177,16 @@ class Checkpoint(Callback):
 
 # %% ../nbs/04b_checkpoints.ipynb #8204247d
 def _plan(learn):
-    return {**_kind(learn), 'pictures are made by': re.sub(r' at 0x\w+', '', repr(learn.data.tfms[0])), 'bs': learn.data.bs, 'accumulate': learn.accumulate, 'epochs': learn.n_epochs, 'optimizer': type(learn.opt.optimizer).__name__, 'learning rates': [g['lr'] for g in learn.opt.param_groups],
-            'weight decay': [g.get('weight_decay') for g in learn.opt.param_groups], 'weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
-            'schedule': [(type(cb.rule).__name__, cb.position) for cb in learn.run_cbs if isinstance(cb, Schedule)], 'pictures': len(learn.data.trn_ds), 'batches': len(learn.dls[0]), 'precompute': getattr(learn, 'precompute', False)}
+    groups, schedules = learn.opt.param_groups, [cb for cb in learn.run_cbs if isinstance(cb, Schedule)]
+    return {**_kind(learn),
+            'epochs': learn.n_epochs,
+            'learning rates': [g.get('max_lr', g.get('initial_lr', g['lr'])) for g in groups],
+            'weight decay': [g.get('weight_decay') for g in groups],
+            'optimizer': type(learn.opt.optimizer).__name__,
+            'schedule': [(type(cb.rule).__name__, cb.position) for cb in schedules],
+            'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
+            'number of pictures': len(learn.data.trn_ds), 'bs': learn.data.bs, 'accumulate': learn.accumulate, 'precompute': getattr(learn, 'precompute', False),
+            'transforms': re.sub(r' at 0x\w+', '', repr(learn.data.tfms[0]))}
 
 # %% ../nbs/04b_checkpoints.ipynb #1df03fd2
 @patch
@@ -262,7 +269,7 @@ def callbacks(
 ) -> list[Callback]: # in the order in which they are called
     "The learner's own callbacks, a guard against losses that are no numbers, checkpoints if wanted, and further ones."
     checkpoint = [Checkpoint('run' if resume is True else resume)] if resume else []
-    return sorted([*self.cbs, StopAtNaN(), *checkpoint, *cbs], key=lambda cb: cb.order)
+    return in_order([*self.cbs, StopAtNaN(), *checkpoint, *cbs])
 
 # %% ../nbs/04b_checkpoints.ipynb #2241ec5c
 Learner.precision, Learner.accumulate, Learner.clip = None, 1, None

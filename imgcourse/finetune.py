@@ -85,6 +85,7 @@ def spread_rates(
     if hasattr(lrs, 'valley'): raise ValueError('suggest() gives three suggestions of one rate; choose one of them: learn.sched.suggest().valley')
     if isinstance(lrs, slice):
         last, first = _rate(lrs.stop), _rate(lrs.stop if lrs.start is None else lrs.start)
+        if first > last: raise ValueError(f'A slice goes from the smaller rate of early layers to the larger one of the head, not from {first} to {last}')
         return [last/10]*(n - 1) + [last] if lrs.start is None else [float(r) for r in np.geomspace(first, last, n)][:n - 1] + [last]
     if isinstance(lrs, Real): rates = [lrs]*n
     elif not isinstance(lrs, (list, tuple, np.ndarray)): raise ValueError(f'lrs is a learning rate, a list of them or a slice, not {lrs!r}')

@@ -62,7 +62,7 @@ def test_rates():
     assert spread_rates(slice(1e-4, 1e-2), 1) == [1e-2]
     assert np.allclose(spread_rates(slice(1e-4, 1e-2), 5), np.geomspace(1e-4, 1e-2, 5)) and np.allclose(spread_rates(slice(.1), 3), [.01, .01, .1]) and spread_rates(np.array([.1, .2]), 2) == [.1, .2]
 
-@pytest.mark.parametrize('lrs', [[.1, .2], [.1]*5, [.1]*7, [], -.1, 0, [.1, .1, -.1], [.1, 0, .1], slice(None), slice(-1, .1), slice(0, .1), slice(.1, float('inf')), 'high', None, [.1, 'x', .1], {.1, .2, .3}, {.1: 1, .2: 2, .3: 3}, True, [True]*6])
+@pytest.mark.parametrize('lrs', [[.1, .2], [.1]*5, [.1]*7, [], -.1, 0, [.1, .1, -.1], [.1, 0, .1], slice(None), slice(-1, .1), slice(.1, .01), slice(0, .1), slice(.1, float('inf')), 'high', None, [.1, 'x', .1], {.1, .2, .3}, {.1: 1, .2: 2, .3: 3}, True, [True]*6])
 def test_bad_rates(data, lrs):
     learn = learner(data); before = state(learn)
     with pytest.raises(ValueError): learn.fit(lrs, 1)

@@ -96,7 +96,7 @@ def test_the_suggestion_trains(sketches):
     learn.fit(learn.sched.suggest().valley, 1)
     assert learn.history[-1]['accuracy'] > .94
 
-@pytest.mark.parametrize('args', [dict(start_lr=0), dict(start_lr=-1), dict(start_lr=1, end_lr=.1), dict(end_lr=float('inf')), dict(num_it=3), dict(num_it=50.5)])
+@pytest.mark.parametrize('args', [dict(start_lr=0), dict(start_lr=-1), dict(start_lr=1, end_lr=.1), dict(end_lr=float('inf')), dict(num_it=3), dict(num_it=50.5), dict(start_lr='1e-5')])
 def test_bad_range_tests(data, args):
     with pytest.raises(ValueError): learner(data).lr_find(**args)
 
@@ -126,11 +126,14 @@ def test_one_cycle(data):
     learn.sched.plot_lr()
     for opt in (torch.optim.RMSprop, torch.optim.AdamW, torch.optim.SGD): learner(data, opt_fn=opt).fit_one_cycle(1, 1e-3)
 
+def test_one_cycle_with_its_arguments_turned_round(data):
+    with pytest.raises(ValueError, match='n is the number of epochs'): learner(data).fit_one_cycle(.01, 3)
+
 def test_one_cycle_of_a_single_step(few): learner(ImageClassifierData.from_paths(few, bs=24, tfms=TFMS)).fit_one_cycle(1, .01)
 
 @pytest.mark.parametrize('args, message', [
     (dict(n_cycle=0), 'n_cycle'), (dict(n_cycle=2.5), 'n_cycle'), (dict(cycle_len=0), 'cycle_len'), (dict(cycle_len=1, cycle_mult=0), 'cycle_mult'), (dict(cycle_mult=2), 'cycle_len=1'), (dict(use_clr=(10, 3)), 'cycle_len=1'),
-    (dict(cycle_len=1, use_clr=(10,)), 'use_clr'), (dict(cycle_len=1, use_clr=5), 'use_clr'), (dict(cycle_len=1, use_clr=(20, float('nan'))), 'use_clr'), (dict(lrs=True), 'above 0'), (dict(cycle_len=1, use_clr=(.5, 3)), 'use_clr'), (dict(cycle_len=1, cycle_mult=2, use_clr=(10, 3)), 'use_clr'), (dict(cycle_save_name='x'), 'cycle_len'),
+    (dict(cycle_len=1, use_clr=(10,)), 'use_clr'), (dict(cycle_len=1, use_clr=5), 'use_clr'), (dict(cycle_len=1, use_clr=(20, float('nan'))), 'use_clr'), (dict(lrs=True), 'above 0'), (dict(best_save_name=True), 'best_save_name'), (dict(cbs=[EarlyStopping]), 'list of callbacks'), (dict(cycle_len=1, use_clr=(.5, 3)), 'use_clr'), (dict(cycle_len=1, cycle_mult=2, use_clr=(10, 3)), 'use_clr'), (dict(cycle_save_name='x'), 'cycle_len'),
     (dict(lrs=-.1), 'above 0'), (dict(lrs='0.1'), 'learning rate'), (dict(wds=-1), 'wds'), (dict(wds=[.1, .2]), 'wds'), (dict(resum=True), 'resum')])
 def test_bad_fits(data, args, message):
     learn = learner(data); before = everything(learn)[0]
