@@ -33,12 +33,13 @@ def write_whole(
     file = Path(file); tmp = file.with_name(f'.{file.name}.new')
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
-    save_file(tensors, tmp, {'about': json.dumps(about, default=float), 'checksum': _checksum(tensors)})
+    text = json.dumps(about, default=float)
+    save_file(tensors, tmp, {'about': text, 'checksum': _checksum(tensors, text)})
     with open(tmp, 'r+b') as f: os.fsync(f.fileno())
     os.replace(tmp, file)
 
-def _checksum(tensors):
-    crc = 0
+def _checksum(tensors, text):
+    crc = zlib.crc32(text.encode())
     for k in sorted(tensors): crc = zlib.crc32(tensors[k].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(k.encode(), crc))
     return f'{crc:08x}'
 
@@ -50,8 +51,9 @@ def read_whole(
     try:
         with safe_open(file, 'pt') as f: tensors, meta = {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
     except (SafetensorError, OSError) as e: raise WeightsError(f'{file} is not a whole safetensors file ({e}). Other formats are not opened, since they can hold programs.') from None
-    if meta.get('checksum', '') not in ('', _checksum(tensors)): raise WeightsError(f'{file} is damaged: its numbers do not agree with its checksum')
-    return tensors, json.loads(meta.get('about', '{}'))
+    if 'checksum' not in meta: return tensors, {}
+    if meta['checksum'] != _checksum(tensors, meta.get('about', '')): raise WeightsError(f'{file} is damaged: its content does not agree with its checksum')
+    return tensors, json.loads(meta['about'])
 
 # %% ../nbs/04b_checkpoints.ipynb #7dd6a56c
 def _kind(learn): return {'architecture': learn.backbone.made_by if isinstance(learn, ConvLearner) else type(learn.full).__name__, 'classes': learn.data.classes}
@@ -129,7 +131,7 @@ def read_state(
     "Read what `write_state` wrote beside weights."
     try: (_, weights), (tensors, about) = read_whole(file), read_whole(file.with_suffix('.state.safetensors'))
     except WeightsError: return None
-    if weights.get('stamp') != about['stamp']: return None
+    if not about or weights.get('stamp') != about.get('stamp'): return None
     state = defaultdict(dict)
     for name, v in {**tensors, **about['plain']}.items(): i, k = name.split('.', 1); state[int(i)][k] = v
     return {'state': dict(state), 'param_groups': about['groups']}, about
@@ -223,10 +225,9 @@ def write(
     epoch: int, # to go on with
     batch: int, # of it, to go on with
 ) -> None:
-    "Write to the place that was not written last; but never weights that are no numbers."
-    if not all(torch.isfinite(p).all() for p in learn.model.parameters()): return
+    "Write to the place that was not written last (of several processes only the first does); but never weights that are no numbers."
+    if not learn.accelerator.is_main_process or not all(torch.isfinite(p).all() for p in learn.model.parameters()): return
     self.slot, self.number, begun = 1 - self.slot, self.number + 1, time.monotonic()
-    if not learn.accelerator.is_main_process: return
     file, stamp = Path(learn.models_path)/f'{self.name}.{self.slot}.safetensors', uuid.uuid4().hex
     write_whole(learn.full.state_dict(), file, {**_kind(learn), 'stamp': stamp})
     write_state(learn, file.with_suffix('.state.safetensors'), {'stamp': stamp, 'number': self.number, 'epoch': epoch, 'batch': batch, 'plan': self.plan})

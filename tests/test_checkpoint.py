@@ -144,6 +144,8 @@ def test_save_and_load(data):
     assert np.array_equal(a.predict(), b.predict()) and same(state(a), state(b)) and b.history == []
     b.fit(.01, 1); b.load('a', state=True)
     assert b.history == a.history and all(torch.equal(x['momentum_buffer'], y['momentum_buffer']) for x, y in zip(a.opt.state_dict()['state'].values(), b.opt.state_dict()['state'].values()))
+    save_file({'x': torch.ones(1)}, 'models/a.state.safetensors')
+    with pytest.raises(WeightsError, match='no state'): b.load('a', state=True)
     b.save('b', state=False)
     with pytest.raises(WeightsError, match='no state'): b.load('b', state=True)
     plain = learner(data, precompute=False); plain.load('a'); assert np.abs(np.exp(plain.predict()) - np.exp(a.predict())).max() < .03
@@ -168,6 +170,7 @@ def test_what_does_not_belong_is_refused(data, few):
     refused(a, 'nothing', 'There is no')
     for name, content, message in (('half', whole[:len(whole)//2], 'not a whole'), ('empty', b'', 'not a whole'), ('text', b'hello world, this is no model', 'not a whole'), ('flipped', whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], 'checksum')):
         Path(f'models/{name}.safetensors').write_bytes(content); refused(a, name, message)
+    i = whole.index(b'about'); Path('models/header.safetensors').write_bytes(whole[:i + 20] + bytes([whole[i + 20] ^ 1]) + whole[i + 21:]); refused(a, 'header', 'checksum|not a whole')
     Path('models/pickle.safetensors').write_bytes(pickle.dumps(Bomb())); refused(a, 'pickle', 'can hold programs')
     torch.save({'x': Bomb()}, 'models/torch.safetensors'); refused(a, 'torch', 'can hold programs')
     assert not Path('exploded').exists()
