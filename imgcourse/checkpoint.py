@@ -43,6 +43,7 @@ def _checksum(tensors, text):
     for k in sorted(tensors): crc = zlib.crc32(tensors[k].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(k.encode(), crc))
     return f'{crc:08x}'
 
+# %% ../nbs/04b_checkpoints.ipynb #9a1feefd
 def read_whole(
     file: str | Path, # written by `write_whole`, or any safetensors file
 ) -> tuple[dict[str, torch.Tensor], dict]: # the tensors and `about` (empty for other files)
