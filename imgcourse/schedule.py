@@ -80,11 +80,8 @@ def smooth(
     beta: float = .9, # how much of the average before stays at each step, 0 to below 1
 ) -> np.ndarray: # as many
     "Exponentially weighted running average, without bias towards 0 (Kingma and Ba 2014, section 3)."
-    out, avg = [], 0
-    for i, v in enumerate(values, 1):
-        avg = beta*avg + (1 - beta)*v
-        out.append(avg/(1 - beta**i))
-    return np.array(out)
+    import pandas as pd
+    return pd.Series(values, dtype=float).ewm(alpha=1 - beta).mean().to_numpy()
 
 # %% ../nbs/03_lr_finding.ipynb #f3d9bbfa
 class Repeat:

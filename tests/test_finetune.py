@@ -6,7 +6,7 @@ import imgcourse.checkpoint
 from imgcourse.data import ImageClassifierData, tfms_from_model
 from imgcourse.features import create_backbone
 from imgcourse.finetune import binary_loss, dense_head, split_layers, spread_rates, transforms_shear_zoom
-from imgcourse.learner import ConvLearner, Learner, set_seed
+from imgcourse.learner import ConvLearner, set_seed
 
 TFMS = tfms_from_model('sketchnet', 64)
 
