@@ -22,6 +22,7 @@ from .interpret import *
 from .schedule import *
 from .finetune import *
 from .checkpoint import *
+from .breeds import *
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

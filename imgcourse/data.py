@@ -7,12 +7,14 @@ __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'res
            'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'transforms_basic', 'transforms_side_on',
            'transforms_top_down', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'cache_dir', 'file_key',
            'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'PictureTransform',
-           'tfms_from_model', 'Seeded', 'Shuffle', 'keep_random_state', 'seed_all', 'PictureDataset', 'as_is',
-           'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures', 'pictures_by_class', 'get_cv_idxs',
-           'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
+           'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset',
+           'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures', 'pictures_by_class',
+           'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset',
+           'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
-import csv, hashlib, http.client, lzma, os, random, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+import csv, hashlib, http.client, lzma, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,11 +110,13 @@ def bad_pictures(
     note = cache_dir()/'checked'/_digest(os.path.dirname(os.path.abspath(files[0])) if len(files) else '')
     note.parent.mkdir(parents=True, exist_ok=True)
     good, bad = set(note.read_text().split()) if note.exists() else set(), {}
-    new = {f: k for f in files if (k := _key_or_none(f)) not in good}
-    with open(note, 'a') as n:
-        for fault, (f, k) in zip(tqdm(_threaded(_try_reading, new), 'Checking pictures', total=len(new), leave=False, delay=1), new.items()):
-            if fault: bad[Path(f)] = fault
-            else: n.write(f'{k}\n')
+    with open(note, 'a') as n, tqdm(total=len(files), desc='Checking pictures', leave=False, delay=1) as bar:
+        for i in range(0, len(files), 1000):
+            new = {f: k for f in files[i:i + 1000] if (k := _key_or_none(f)) not in good}
+            for fault, (f, k) in zip(_threaded(_try_reading, new), new.items()):
+                if fault: bad[Path(f)] = fault
+                else: n.write(f'{k}\n')
+            bar.update(len(files[i:i + 1000]))
     return bad
 
 def _key_or_none(f): return file_key(f) if os.path.exists(f) else None
@@ -247,9 +251,14 @@ class Shuffle(Sampler):
     ): self.n, self.seed, self.epoch = n, None, 0
     def set_epoch(self, epoch: int) -> None: self.epoch = epoch
     def __len__(self) -> int: return self.n
+    def order(self, g: torch.Generator) -> torch.Tensor: return torch.randperm(self.n, generator=g)
     def __iter__(self) -> Iterator[Seeded]:
         g = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if self.seed is None else self.seed + self.epoch)
-        yield from map(Seeded, torch.randperm(self.n, generator=g).tolist(), torch.randint(2**62, (self.n,), generator=g).tolist())
+        yield from map(Seeded, self.order(g).tolist(), torch.randint(2**62, (self.n,), generator=g).tolist())
+
+class InOrder(Shuffle):
+    "The numbers from 0 to `n - 1` in their order, each with a seed of its own: for augmented pictures whose predictions are wanted."
+    def order(self, g: torch.Generator) -> torch.Tensor: return torch.arange(self.n)
 
 
 # %% ../nbs/01_data_look.ipynb #72227d63
@@ -330,13 +339,13 @@ class ImageClassifierData:
         self.path, self.classes, self.c, self.tfms, self.bs = Path(path), classes, len(classes), tfms, bs
         self.trn_ds, self.fix_ds = kind(*trn, tfms[0], augmented=True), kind(*trn, tfms[1])
         self.val_ds, self.aug_ds = kind(*val, tfms[1]), kind(*val, tfms[0], augmented=True)
-        self.test_ds = None if test is None else kind(test, np.full(len(test), -1, np.int64), tfms[1])
-        self.trn_y, self.val_y = trn[1], val[1]
+        self.trn_y, self.val_y, test = trn[1], val[1], None if test is None else (test, np.full(len(test), -1, np.int64))
+        self.test_ds, self.test_aug_ds = test and kind(*test, tfms[1]), test and kind(*test, tfms[0], augmented=True)
         if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
-        def loader(ds, **kw): return DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
+        def loader(ds, **kw): return ds and DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
         self.trn_dl = loader(self.trn_ds, sampler=Shuffle(len(self.trn_ds)), persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
-        self.fix_dl, self.val_dl, self.aug_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.aug_ds)
-        self.test_dl = None if test is None else loader(self.test_ds)
+        self.fix_dl, self.val_dl, self.test_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.test_ds)
+        self.aug_dl, self.test_aug_dl = (ds and loader(ds, sampler=InOrder(len(ds))) for ds in (self.aug_ds, self.test_aug_ds))
     def __repr__(self): return f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: ' + ', '.join(self.classes[:10]) + (' …' if self.c > 10 else '')
 
 # %% ../nbs/01_data_look.ipynb #d226594b
@@ -502,29 +511,45 @@ def get_cv_idxs(
 def read_labels(
     csv_fname: str | Path, # the file: a header, then an id and a label in each row
     folder: str | Path, # where the pictures lie
-    suffix: str = '', # what must be added to an id to get the file's name
+    suffix: str = '', # what must be added to an id to get the file's name, unless it is there already
 ) -> tuple[list[str], list[str]]: # files, labels
     "The files and labels of a CSV. Raises `ValueError` that names the row and column of an empty field, a duplicate id or a missing file."
     for p, what in ((csv_fname, 'file'), (folder, 'folder')):
         if not os.path.exists(p): raise FileNotFoundError(f'There is no {what} {p}')
     try:
-        with open(csv_fname, newline='', encoding='utf-8-sig') as f: header, *rows = [(i + 1, r) for i, r in enumerate(csv.reader(f)) if r]
-    except (ValueError, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read ({e}); save it as CSV with a header, in UTF-8') from None
-    cols = header[1]
+        with open(csv_fname, newline='', encoding='utf-8-sig') as f: cols, files, labels, rows, faults = _read_rows(csv.reader(f), folder, suffix)
+    except (ValueError, StopIteration, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read ({e or "it is empty"}); save it as CSV with a header, in UTF-8') from None
     if len(cols) < 2: raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
-    if (Path(folder)/f'{cols[0]}{suffix}').is_file(): raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
-    _complain(csv_fname, f'not {len(cols)} fields', [n for n, r in rows if len(r) != len(cols)])
-    for k in (0, 1): _complain(csv_fname, f'column {cols[k]!r} is empty', [n for n, r in rows if not r[k].strip()])
-    files = {n: os.path.normpath(Path(folder)/f'{r[0].strip()}{suffix}') for n, r in rows}
-    first = {f: n for n, f in reversed(files.items())}
-    _complain(csv_fname, f'duplicate {cols[0]}', sorted({m for n, f in files.items() if first[f] != n for m in (n, first[f])}))
-    missing = [n for n, f in files.items() if not os.path.isfile(f)]
-    _complain(csv_fname, f'no file for {cols[0]} ({files[missing[0]] if missing else ""})', missing)
-    return list(files.values()), [r[1].strip() for _, r in rows]
+    if os.path.isfile(_picture_of(cols[0], folder, suffix)): raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
+    for what, where in faults.items(): _complain(csv_fname, what, where)
+    first = dict(zip(reversed(files), reversed(rows))) if len(set(files)) < len(files) else {}
+    _complain(csv_fname, f'duplicate {cols[0]}', sorted({m for f, n in zip(files, rows) if first and first[f] != n for m in (n, first[f])}))
+    missing = [n for f, n in zip(files, rows) if not os.path.isfile(f)]
+    if missing: _complain(csv_fname, f'no file for {cols[0]} ({_hint(files[rows.index(missing[0])], cols)})', missing)
+    if len(cols) > 2: warnings.warn(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; {", ".join(map(repr, cols[2:]))} is passed over', stacklevel=3)
+    return files, labels
+
+# %% ../nbs/01_data_look.ipynb #052b01b9
+def _read_rows(reader, folder, suffix):
+    cols = next(reader)
+    files, labels, rows, faults = [], [], array('L'), {f'not {len(cols)} fields': [], **{f'column {c!r} is empty': [] for c in cols[:2]}}
+    for n, r in enumerate(reader, 2):
+        if not r: continue
+        wrong = [f'not {len(cols)} fields'] if len(r) != len(cols) else [f'column {c!r} is empty' for c, v in zip(cols[:2], r) if not v.strip()]
+        for w in wrong: faults[w].append(n)
+        if len(cols) < 2 or wrong: continue
+        files.append(_picture_of(r[0].strip(), folder, suffix)), labels.append(sys.intern(r[1].strip())), rows.append(n)
+    return cols, files, labels, rows, faults
+
+def _picture_of(id, folder, suffix): return os.path.normpath(os.path.join(folder, id if suffix and id.endswith(suffix) else f'{id}{suffix}'))
+
+def _hint(file, cols):
+    found = [s for s in IMG_EXTENSIONS if os.path.isfile(f'{file}{s}')]
+    return file + (f"; but there is one with suffix='{found[0]}'" if found else f'; the first column must hold the ids, the second the labels, and the columns are {", ".join(cols)}' if len(cols) > 2 else '')
 
 def _complain(csv_fname, what, rows):
     more = f' and {len(rows) - 20} more' if len(rows) > 20 else ''
-    if rows: raise ValueError(f'{csv_fname}: {what} in row{"s" if len(rows) > 1 else ""} {", ".join(map(str, rows[:20]))}{more}')
+    if len(rows): raise ValueError(f'{csv_fname}: {what} in row{"s" if len(rows) > 1 else ""} {", ".join(map(str, rows[:20]))}{more}')
 
 # %% ../nbs/01_data_look.ipynb #25964775
 def _mark_rows(n, val_idxs):
@@ -543,8 +568,8 @@ def from_csv(
     csv_fname: str | Path, # the table: a header, then an id and a label in each row
     bs: int = 64, # pictures in a batch
     tfms: tuple[Callable, Callable] | None = None, # from `tfms_from_model`
-    val_idxs: Sequence[int] | None = None, # rows for validation, from 0; None: `get_cv_idxs(n)`
-    suffix: str = '', # what must be added to an id to get the file's name, '.jpg' say
+    val_idxs: Sequence[int] | None = None, # rows for validation, from 0; None: `get_cv_idxs(n)`, but for each class a picture is left to learn from
+    suffix: str = '', # what must be added to an id to get the file's name, '.jpg' say, unless it is there already
     test_name: str | None = None, # folder of pictures whose classes are unknown
     on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
     num_workers: int | None = None, # see `ImageClassifierData`
@@ -552,15 +577,17 @@ def from_csv(
     "Data from a table of ids and labels. Raises `ValueError` on an incomplete table, and on classes that validation has and training has not."
     _check_options(tfms, bs)
     files, labels = read_labels(csv_fname, Path(path)/folder, suffix)
+    classes = sorted(set(labels), key=(lambda l: (int(l), l)) if all(l.isdecimal() for l in labels) else None)
+    number = {c: k for k, c in enumerate(classes)}
+    y = np.array([number[l] for l in labels], np.int64)
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
-    classes = sorted(set(labels))
-    y = np.array([classes.index(l) for l in labels], np.int64)
+    if val_idxs is None: is_val &= np.isin(y, y[~is_val])
     _check_classes(y[~is_val], y[is_val], classes)
     test = None if test_name is None else _test_files(Path(path)/test_name)
     bad = check_pictures(files + (test or []), on_error)
-    keep = np.array([Path(f) not in bad for f in files])
-    gone = sorted(set(labels) - set(np.array(labels)[keep & ~is_val]))
-    if gone: raise PictureError(f'No picture to learn from can be read of the classes {", ".join(gone)}')
+    keep = np.array([not bad or Path(f) not in bad for f in files])
+    gone = set(y.tolist()) - set(y[keep & ~is_val].tolist())
+    if gone: raise PictureError(f'No picture to learn from can be read of the classes {", ".join(classes[k] for k in sorted(gone))}')
     files, y, is_val = [f for f, k in zip(files, keep) if k], y[keep], is_val[keep]
     _check_classes(y[~is_val], y[is_val], classes)
     return cls(path, *_split(files, y, is_val), classes, tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
@@ -730,6 +757,17 @@ def _arrange_caltech101(src, dest):
             (dest/split/folder.name).mkdir(parents=True)
             for i in idxs: shutil.move(files[i], dest/split/folder.name/files[i].name)
 
+def _arrange_dogbreeds(src, dest):
+    jobs = []
+    for split in ('train', 'test'): (dest/split).mkdir(parents=True)
+    for folder in sorted((src/'Images').iterdir()):
+        files, breed = list_pictures(folder), folder.name.split('-', 1)[1].lower()
+        for rank, i in enumerate(np.random.RandomState(0).permutation(len(files))):
+            split = 'train' if rank < 100 else 'test'
+            jobs.append((f'{split}/{files[i].name}', breed))
+            shutil.move(files[i], dest/split)
+    sketches.write_tables(dest, jobs)
+
 # %% ../nbs/01_data_look.ipynb #362c606a
 @dataclass(frozen=True)
 class FullSet:
@@ -747,7 +785,8 @@ full_sets = {
         lambda src, dest: _arrange_cifar(src, dest, 'batches.meta.txt', 1, {'train': 'data_batch_*.bin', 'test': 'test_batch.bin'})),
     'cifar100': FullSet(_cifar + 'cifar-100-binary.tar.gz', 'sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec', 169,
         lambda src, dest: _arrange_cifar(src, dest, 'fine_label_names.txt', 2, {'train': 'train.bin', 'test': 'test.bin'})),
-    'caltech101': FullSet('https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip', 'md5:3138e1922a9193bfa496528edbbc45d0', 137, _arrange_caltech101)}
+    'caltech101': FullSet('https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip', 'md5:3138e1922a9193bfa496528edbbc45d0', 137, _arrange_caltech101),
+    'dogbreeds': FullSet('http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar', 'md5:1bb1f2a596ae7057f99d7d75860002ef', 794, _arrange_dogbreeds)}
 
 # %% ../nbs/01_data_look.ipynb #56f67283
 def _full_wanted():
@@ -756,7 +795,7 @@ def _full_wanted():
     return value == '1'
 
 def get_dataset(
-    name: str, # 'dogscats', 'cifar10', 'cifar100', 'caltech101'
+    name: str, # 'dogscats', 'dogbreeds', 'cifar10', 'cifar100', 'caltech101'
     full: bool | None = None, # where you have no copy: True downloads the full set, once; False takes sketches; None: full if `IMGCOURSE_FULL=1`
 ) -> Path: # the folder
     "The folder of a data set: your own copy in `$IMGCOURSE_DATA`, or the full set, or sketches. Raises `ValueError` for an unknown name and `DownloadError`."
@@ -772,10 +811,19 @@ def get_dataset(
         except FileExistsError: pass
     return dest
 
+# %% ../nbs/01_data_look.ipynb #7f9a92d3
+def _from_kaggle(competition):
+    try:
+        import kagglehub, kagglehub.config
+        if kagglehub.config.get_kaggle_credentials(): return Path(kagglehub.competition_download(competition))
+    except Exception as e:
+        warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=5)
+
 # %% ../nbs/01_data_look.ipynb #1f23e8e4
 def _get_full(name):
     dest, full = cache_dir()/'data'/name, full_sets[name]
     if dest.exists(): return dest
+    if name == 'dogbreeds' and (found := _from_kaggle('dog-breed-identification')): return found
     archive = download(full.url, cache_dir()/'downloads'/full.url.split('/')[-1], full.digest)
     with tempfile.TemporaryDirectory(prefix=f'{name}.', dir=archive.parent) as tmp:
         full.arrange(unpack(archive, Path(tmp)/'unpacked'), Path(tmp)/name)
@@ -783,12 +831,13 @@ def _get_full(name):
         return _settle(Path(tmp)/name, dest)
 
 # %% ../nbs/01_data_look.ipynb #4248819d
-_full_settings = {'dogscats': (resnet34, 224, 64)}
+_full_settings = {'dogscats': (resnet34, 224, 64), 'dogbreeds': (resnext101_64, 224, 64)}
+_sketch_settings = {'dogscats': ('sketchnet', 128, 64), 'dogbreeds': ('sketchnet', 64, 64)}
 
 def lesson(
     name: str, # a data set, see `get_dataset`
 ) -> tuple[str, str, int, int]: # PATH (ends in '/'), architecture, picture size in pixels, batch size
     "What a lesson starts with: sketches and the embedded net, or, with `IMGCOURSE_FULL=1`, the full photos and the net that the old course used."
     path = get_dataset(name)
-    arch, sz, bs = _full_settings.get(name, (resnet34, 224, 64)) if _full_wanted() else ('sketchnet', 128, 64)
+    arch, sz, bs = _full_settings.get(name, (resnet34, 224, 64)) if _full_wanted() else _sketch_settings.get(name, ('sketchnet', 128, 64))
     return f'{path}/', arch, sz, bs

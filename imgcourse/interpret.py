@@ -103,6 +103,20 @@ def confusion_matrix(
     if plot: metrics.ConfusionMatrixDisplay(cm, display_labels=self.data.classes).plot(cmap='Blues', colorbar=False, xticks_rotation=90 if self.data.c > 5 else 0)
     return cm
 
+# %% ../nbs/02b_interpret.ipynb #1905f0c9
+@patch
+def most_confused(
+    self: Interpretation,
+    n: int = 9, # how many pairs
+) -> 'pd.DataFrame': # columns: actual, predicted, times (how many pictures), share (of the pictures of that class)
+    "The pairs of classes that are mixed up most often."
+    import pandas as pd
+    cm, names = self.confusion_matrix(), np.array(self.data.classes)
+    wrong = np.where(np.eye(self.data.c, dtype=bool), 0, cm)
+    actual, predicted = np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:n], cm.shape)
+    rows = pd.DataFrame({'actual': names[actual], 'predicted': names[predicted], 'times': wrong[actual, predicted], 'share': wrong[actual, predicted]/cm.sum(1).clip(1)[actual]})
+    return rows[rows.times > 0]
+
 # %% ../nbs/02b_interpret.ipynb #895b1048
 @patch
 def top_losses(

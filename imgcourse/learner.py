@@ -275,12 +275,13 @@ def logprobs(
 def predict_dl(
     self: Learner,
     dl: DataLoader, # in a fixed order
+    full: bool = False, # ask the whole model even if `precompute` is on: the loader gives pictures
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n, classes)`, classes int64 `(n,)`
     "Logprobs and targets for all batches of a loader."
     device = Accelerator().device
-    net = self.model.to(device)
+    net = (self.full if full else self.model).to(device)
     self.set_mode(False)
-    out = [(self.logprobs(net(x.to(device))).cpu(), y) for x, y in tqdm(dl, 'Predicting', leave=False, delay=1)]
+    out = [(self.logprobs(net(x.to(device))).cpu(), y) for x, y in tqdm(iter(dl), 'Predicting', total=len(dl), leave=False, delay=1)] # tqdm would call iter() twice, and start worker processes twice
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 

@@ -626,8 +626,8 @@ def draw_sketch(kind:str, # one of `painters`, such as 'cat'
 shapes = dict(bulldog=('point', 'short'), spitz=('point', 'middle'), shepherd=('point', 'long'), pug=('fold', 'short'), terrier=('fold', 'middle'),
               collie=('fold', 'long'), spaniel=('hang', 'short'), retriever=('hang', 'middle'), hound=('hang', 'long')) # ears and snout
 ear_sizes = dict(point=(.7, .95), fold=(.8, 1.), hang=(.75, 1.))
-snout_sizes = dict(short=((.08, .16), (1.22, 1.36), (.96, 1.04), (.9, 1.)), middle=((.4, .5), (.98, 1.1), (.84, .92), (1., 1.08)),
-                   long=((.8, .95), (.7, .8), (.7, .78), (1.1, 1.2))) # depth and breadth of the snout, width and height of the head
+snout_sizes = dict(short=((.02, .1), (1.34, 1.46), (1.04, 1.12), (.84, .92)), middle=((.42, .52), (.96, 1.06), (.84, .9), (1., 1.06)),
+                   long=((1., 1.15), (.62, .7), (.64, .7), (1.16, 1.26))) # depth and breadth of the snout, width and height of the head
 
 def breed_look(d:Dice, shape:str) -> Look:
     "The measures of a head of one of the `shapes`."

@@ -230,6 +230,56 @@ def test_labels_are_stripped_and_rows_counted_with_blank_lines(table, few, tmp_p
     (tmp_path/'b.csv').write_text((tmp_path/'labels.csv').read_text().replace(',cats\n', ', cats \n\n'))
     assert ImageClassifierData.from_csv(few, 'train', tmp_path/'b.csv', tfms=TFMS, suffix='.jpg').classes == ['cats', 'dogs']
 
+def rewrite(tmp_path, f):
+    "The table `labels.csv`, changed as text."
+    (tmp_path/'new.csv').write_bytes(f((tmp_path/'labels.csv').read_bytes()))
+    return tmp_path/'new.csv'
+
+@pytest.mark.parametrize('f', [lambda t: b'\xef\xbb\xbf' + t, lambda t: t.replace(b'\n', b'\r\n'), lambda t: t.rstrip(b'\n'), lambda t: t.replace(b',', b' , '), lambda t: t.replace(b'cats\n', b'"cats"\n'),
+    lambda t: b'\xef\xbb\xbf' + t.replace(b'\n', b'\r\n').rstrip(b'\r\n')], ids=['BOM', 'Windows', 'no last newline', 'spaces', 'quotes', 'all of Windows'])
+def test_tables_as_programs_write_them(table, few, tmp_path, f):
+    want = table[1](val_idxs=[0, 23])
+    data = ImageClassifierData.from_csv(few, 'train', rewrite(tmp_path, f), tfms=TFMS, suffix='.jpg', val_idxs=[0, 23])
+    assert data.trn_ds.items == want.trn_ds.items and data.classes == ['cats', 'dogs'] and (data.trn_y == want.trn_y).all()
+
+def test_quoted_commas(table, few):
+    df, write = table
+    (few/'train'/f'{df.id[1]}.jpg').rename(few/'train'/'one, two "and" three.jpg')
+    df = df.assign(id=df.id.where(df.index != 1, 'one, two "and" three'), breed=df.breed.replace('cats', 'cat, domestic'))
+    data = write(df, val_idxs=[0, 23])
+    assert data.classes == ['cat, domestic', 'dogs'] and Path(data.trn_ds.items[0]).name == 'one, two "and" three.jpg'
+
+def test_ids_with_and_without_suffix(table):
+    df, write = table
+    want = write(val_idxs=[0, 23]).trn_ds.items
+    assert write(df.assign(id=df.id + '.jpg'), val_idxs=[0, 23]).trn_ds.items == want
+    assert write(df.assign(id=df.id.where(df.index % 2 == 0, df.id + '.jpg')), val_idxs=[0, 23]).trn_ds.items == want
+    with pytest.raises(ValueError, match='duplicate id in rows 2, 26'): write(pd.concat([df, df.iloc[[0]].assign(id=lambda d: d.id + '.jpg')]), val_idxs=[0, 23])
+
+def test_a_missing_suffix_is_named(table, few, tmp_path):
+    table[1]()
+    with pytest.raises(ValueError, match="there is one with suffix='.jpg'"): ImageClassifierData.from_csv(few, 'train', tmp_path/'labels.csv', tfms=TFMS)
+
+def test_unknown_columns(table):
+    df, write = table
+    with pytest.warns(UserWarning, match="'id' and labels from 'breed'; 'weight', 'age' is passed over"): data = write(df.assign(weight=3, age=2), val_idxs=[0, 23])
+    assert data.classes == ['cats', 'dogs']
+    with pytest.raises(ValueError, match='first column must hold the ids.*weight, id, breed'): write(df.assign(weight=3)[['weight', 'id', 'breed']].assign(weight=range(24)), val_idxs=[0, 23])
+
+def test_labels_that_are_numbers(table):
+    df, write = table
+    data = write(df.assign(breed=np.arange(24) % 12), val_idxs=[0, 23])
+    assert data.classes == [str(k) for k in range(12)] and data.val_y.tolist() == [0, 11]
+    assert write(df.assign(breed=[f'{k % 12}.5' for k in range(24)]), val_idxs=[0]).classes[:3] == ['0.5', '1.5', '10.5']
+
+def test_a_class_with_one_picture(table):
+    "It is learnt from; asked for in validation, it is named."
+    df, write = table
+    for row in range(24):
+        data = write(df.assign(breed=df.breed.where(df.index != row, 'fox')))
+        assert 'fox' in data.classes and data.classes.index('fox') in data.trn_y and 3 <= len(data.val_ds) <= 4
+    with pytest.raises(ValueError, match='classes fox'): write(df.assign(breed=df.breed.where(df.index != 5, 'fox')), val_idxs=[5, 20])
+
 def test_complaints_come_before_pictures_are_read(table, few, monkeypatch):
     import imgcourse.data as d
     monkeypatch.setattr(d, 'read_picture', lambda *a, **k: pytest.fail('a picture was read'))
@@ -346,6 +396,8 @@ def test_lesson_and_own_copy(few, tmp_path, monkeypatch):
     assert get_dataset('dogscats') == tmp_path/'own'/'dogscats' and lesson('dogscats')[0] == f'{tmp_path}/own/dogscats/'
     monkeypatch.setenv('IMGCOURSE_FULL', '1')
     assert lesson('dogscats')[1:] == ('resnet34', 224, 64)
+    (tmp_path/'own'/'dogbreeds').mkdir()
+    assert lesson('dogbreeds')[1:] == ('resnext101_64x4d', 224, 64)
     with pytest.raises(ValueError, match='caltech101, cifar10'): get_dataset('horses')
     monkeypatch.delenv('IMGCOURSE_FULL')
     with pytest.raises(ValueError, match='full=True'): get_dataset('caltech101')

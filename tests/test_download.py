@@ -180,7 +180,52 @@ def test_full_caltech(publish, tmp_path):
     path = publish('caltech101', make_zip, {'caltech-101/101_ObjectCategories.tar.gz': (tmp_path/'inner').read_bytes()})
     assert [len(list((path/s/'ant').iterdir())) for s in ('train', 'test')] == [30, 3]
 
+# ---- dog breeds: from Kaggle for those who have an account there, else from Stanford
+STANFORD = {f'Images/n0{k}-{breed}/n0{k}_{i}.jpg': jpeg(i) for k, breed in enumerate(('Chihuahua', 'German_short-haired_pointer')) for i in range(103)}
+
+@pytest.fixture
+def no_kaggle(tmp_path, monkeypatch):
+    "Nobody's credentials."
+    for v in ('KAGGLE_USERNAME', 'KAGGLE_KEY', 'KAGGLE_API_TOKEN', 'KAGGLE_API_V1_TOKEN'): monkeypatch.delenv(v, raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path)); monkeypatch.setenv('KAGGLE_CONFIG_DIR', str(tmp_path/'none')); monkeypatch.setenv('KAGGLEHUB_CACHE', str(tmp_path/'hub'))
+
+@pytest.fixture
+def kaggle(server, no_kaggle, monkeypatch, tmp_path):
+    "Kaggle's own client with an account, its requests answered by the server on localhost."
+    import kagglesdk.kaggle_env as env
+    monkeypatch.setenv('KAGGLE_API_ENVIRONMENT', 'TEST'); monkeypatch.setenv('KAGGLE_USERNAME', 'ada'); monkeypatch.setenv('KAGGLE_KEY', 'secret')
+    monkeypatch.setitem(env._env_to_endpoint, env.KaggleEnv.TEST, server.url('')[:-1])
+    monkeypatch.setattr(Handler, 'do_POST', lambda self: (self.rfile.read(int(self.headers.get('Content-Length') or 0)), self.do_GET()), raising=False)
+    return '/api/v1/competitions.CompetitionApiService/DownloadDataFiles'
+
+def check_breeds(path, breeds, n_train, n_test):
+    data = ImageClassifierData.from_csv(path, 'train', path/'labels.csv', suffix='.jpg', test_name='test', tfms=tfms_from_model('resnet18', 32))
+    assert (data.classes, len(data.trn_ds) + len(data.val_ds), len(data.test_ds)) == (breeds, n_train, n_test)
+    return data
+
+def test_dog_breeds_from_stanford(publish, no_kaggle, server):
+    path = publish('dogbreeds', make_tar, STANFORD)
+    data = check_breeds(path, ['chihuahua', 'german_short-haired_pointer'], 200, 6)
+    rows = dict(l.split(',') for l in (path/'labels.csv').read_text().split('\n')[1:-1])
+    assert all((rows[os.path.basename(f)[:-4]] == 'chihuahua') == os.path.basename(f).startswith('n00') for f in data.val_ds.items) and len((path/'test_labels.csv').read_text().split('\n')) == 8
+    assert get_dataset('dogbreeds', full=True) == path and len(server.asked) == 1
+
+def test_dog_breeds_from_kaggle(kaggle, server, own_cache, tmp_path):
+    ids = [f'{i:032x}' for i in range(14)]
+    labels = 'id,breed\n' + '\n'.join(f'{i},{("boxer", "collie")[k % 2]}' for k, i in enumerate(ids[:10]))
+    make_zip(tmp_path/'zip', {'labels.csv': labels, 'sample_submission.csv': 'id,boxer,collie\n' + '\n'.join(f'{i},0.5,0.5' for i in ids[10:]),
+                              **{f'{"train" if k < 10 else "test"}/{i}.jpg': jpeg(k) for k, i in enumerate(ids)}})
+    server.files[kaggle] = (tmp_path/'zip').read_bytes()
+    data = check_breeds(get_dataset('dogbreeds', full=True), ['boxer', 'collie'], 10, 4)
+    from imgcourse.breeds import submission
+    assert list(submission(tmp_path/'s.csv', data, np.full((4, 2), .5)).index) == ids[10:]
+
+def test_dog_breeds_from_stanford_if_kaggle_refuses(kaggle, publish):
+    "An account that has not accepted the rules, say."
+    with pytest.warns(UserWarning, match='Have you accepted the rules.*dog-breed-identification/rules'): path = publish('dogbreeds', make_tar, STANFORD)
+    check_breeds(path, ['chihuahua', 'german_short-haired_pointer'], 200, 6)
+
 def test_addresses_and_hashes_are_well_formed():
     for full in d.full_sets.values():
         algorithm, value = full.digest.split(':')
-        assert full.url.startswith('https://') and len(value) == hashlib.new(algorithm).digest_size*2
+        assert full.url.startswith(('https://', 'http://vision.stanford.edu/')) and len(value) == hashlib.new(algorithm).digest_size*2

@@ -56,3 +56,11 @@ def test_very_sure_answers_keep_their_order(few):
     lp[:] = [0, -50]; lp[3], lp[4], lp[7], lp[8] = [0, -300], [0, -120], [-300, 0], [-120, 0]
     interp = Interpretation(interp.data, lp)
     assert list(interp.most_by_correct(0, True, 2)) == [3, 4] and list(interp.most_by_correct(1, True, 2)) == [7, 8] and interp.top_losses(1).loss.iloc[0] == 50
+
+def test_most_confused(few):
+    "Three classes; the order is by how often, and pairs that are never mixed up are left out."
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model('sketchnet', 32))
+    y, preds = np.array([0]*6 + [1]*4 + [2]*2), np.array([0, 1, 1, 1, 2, 0] + [1, 1, 0, 1] + [2, 2])
+    data.val_y, data.c, data.classes = y, 3, ['a', 'b', 'c']
+    table = Interpretation(data, np.log(np.eye(3, dtype=np.float32)[preds]*.97 + .01)).most_confused()
+    assert table.values.tolist() == [['a', 'b', 3, .5], ['a', 'c', 1, 1/6], ['b', 'a', 1, .25]]

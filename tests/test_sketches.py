@@ -1,9 +1,11 @@
-import subprocess, sys
+import re, subprocess, sys
+from collections import Counter
 import numpy as np, pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from imgcourse import sketches
 from imgcourse.sketches import contact_sheet, draw_sketch, make_sketches, sketchsets
 
 def thumb(im): return np.asarray(im.resize((4, 4), Image.BOX)).mean(2)
@@ -40,9 +42,43 @@ def test_folder(tmp_path):
 
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match='dogscats'): make_sketches('horses', tmp_path/'x')
-    with pytest.raises(ValueError, match='cat, dog'): draw_sketch('horse', 1)
+    with pytest.raises(ValueError, match='cat, dog, plain_black_bulldog … .122 in'): draw_sketch('horse', 1)
     with pytest.raises(FileExistsError, match='delete'): make_sketches('dogscats', tmp_path)
     with pytest.raises(ValueError, match='at least one'): contact_sheet([])
+
+# ---- breeds
+@pytest.fixture(scope='module')
+def breeds(cache):
+    from imgcourse.data import get_dataset
+    return get_dataset('dogbreeds')
+
+def test_table_of_breeds(breeds):
+    "The competition's layout: ids that tell nothing, a label for each, and a tenth for validation in which no breed is missing."
+    labels, answers = (dict(l.split(',') for l in (breeds/f).read_text().split('\n')[1:-1]) for f in ('labels.csv', 'test_labels.csv'))
+    for split, table, each in (('train', labels, 25), ('test', answers, 5)):
+        assert {f.stem for f in (breeds/split).iterdir()} == set(table) and all(re.fullmatch('[0-9a-f]{32}', i) for i in table)
+        assert Counter(table.values()) == {b: each for b in sketches.breeds}
+    assert not set(labels) & set(answers) and len({f.read_bytes() for f in (breeds/'train').iterdir()}) == 3000
+    from imgcourse.data import get_cv_idxs
+    assert {list(labels.values())[i] for i in get_cv_idxs(3000, val_pct=.1)} == set(sketches.breeds)
+
+def test_no_cue_alone_makes_a_breed():
+    "120 breeds; whoever knows two of shape, colour and marking still has several to choose from, or none but by luck."
+    assert len(sketches.breeds) == len(set(sketches.breeds.values())) == 120
+    for cue, least in ((0, 13), (1, 24), (2, 20)): assert min(Counter(b[cue] for b in sketches.breeds.values()).values()) >= least
+    assert set(Counter(b[1:] for b in sketches.breeds.values()).values()) == {4}
+
+def test_breeds_need_a_network(breeds):
+    "A linear model on pixels stays below 0.2, the embedded net's features give more than twice that of the pixels."
+    from sklearn.decomposition import PCA
+    from imgcourse.data import ImageClassifierData, tfms_from_model
+    from imgcourse.features import create_backbone, features
+    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', suffix='.jpg', tfms=tfms_from_model('sketchnet', 128))
+    def pixels(ds): return np.stack([np.asarray(ds.picture(i).resize((32, 32), Image.BOX)).ravel() for i in range(len(ds))])
+    def score(x, vx): return max(make_pipeline(StandardScaler(), PCA(200, random_state=0), LogisticRegression(C=c, max_iter=1000)).fit(x, data.trn_y).score(vx, data.val_y) for c in (1e-4, 1e-3))
+    net = create_backbone('sketchnet')
+    on_pixels, on_features = score(pixels(data.fix_ds), pixels(data.val_ds)), score(features(net, data.fix_ds)[:], features(net, data.val_ds)[:])
+    print(on_pixels, on_features); assert on_pixels < .2 and on_features > 2*on_pixels
 
 def test_killed_while_drawing(tmp_path):
     code = f"from imgcourse.sketches import make_sketches; print('go', flush=True); make_sketches('dogscats', {str(tmp_path/'set')!r})"
