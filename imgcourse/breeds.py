@@ -14,7 +14,8 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from sklearn.calibration import calibration_curve
-from .data import ImageClassifierData
+from PIL import Image
+from .data import FileDataset, ImageClassifierData, read_picture
 from .interpret import Interpretation
 from .learner import Learner
 
@@ -85,6 +86,10 @@ class Quiz:
         self.data, self.idxs = data, np.random.choice(len(data.val_ds), min(n, len(data.val_ds)), replace=False)
         self.guesses = ['']*len(self.idxs) # the names of classes, one for each picture
 
+    def picture(self, i: int) -> Image.Image: # larger than the network sees it
+        ds = self.data.val_ds
+        return read_picture(ds.items[i], 256) if isinstance(ds, FileDataset) else ds.picture(i)
+
 # %% ../nbs/05_dog_breeds.ipynb #036b9f26
 @patch
 def show(
@@ -97,7 +102,7 @@ def show(
     rows, colors = -(-len(titles)//3), colors or ['black']*len(titles)
     fig, axs = plt.subplots(rows, 3, figsize=(7.5, 2.6*rows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for ax, i, t, c in zip(axs.flat, self.idxs, titles, colors): ax.imshow(self.data.val_ds.picture(i)); ax.set_title(t, size=8, color=c)
+    for ax, i, t, c in zip(axs.flat, self.idxs, titles, colors): ax.imshow(self.picture(i)); ax.set_title(t, size=8, color=c)
     fig.tight_layout(); plt.show()
 
 @patch

@@ -6,14 +6,14 @@
 __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101',
            'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'transforms_basic', 'transforms_side_on',
            'transforms_top_down', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'cache_dir', 'file_key',
-           'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'PictureTransform',
-           'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset',
-           'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures', 'pictures_by_class',
-           'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset',
-           'lesson']
+           'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'MirroredRotation',
+           'PictureTransform', 'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all',
+           'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures',
+           'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack',
+           'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
-import csv, hashlib, http.client, lzma, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+import csv, hashlib, http.client, lzma, math, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -176,7 +176,14 @@ def model_cfg(
     except RuntimeError: raise ValueError(f'There are no weights {name!r}; there are {", ".join(timm.list_pretrained(name.split(".")[0] + "*")[:8])}') from None
 
 # %% ../nbs/01_data_look.ipynb #7dbd4800
-transforms_basic = [v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR, fill=(124, 116, 104)), v2.ColorJitter(.1, .1)]
+class MirroredRotation(v2.RandomRotation):
+    "torchvision's `RandomRotation`, with corners that show the mirrored picture."
+    def transform(self, im, params):
+        size = v2.functional.get_size(im)
+        pad = math.ceil(max(size)*math.sin(math.radians(abs(params['angle'])))/2) + 1
+        return v2.functional.center_crop(super().transform(v2.functional.pad(im, pad, padding_mode='reflect'), params), size)
+
+transforms_basic = [MirroredRotation(10, interpolation=v2.InterpolationMode.BILINEAR), v2.ColorJitter(.1, .1)]
 transforms_side_on = transforms_basic + [v2.RandomHorizontalFlip()]
 transforms_top_down = transforms_basic + [v2.RandomHorizontalFlip(), v2.RandomChoice([v2.Identity(), v2.RandomRotation((90, 90))]), v2.RandomVerticalFlip()]
 
@@ -342,10 +349,10 @@ class ImageClassifierData:
         self.trn_y, self.val_y, test = trn[1], val[1], None if test is None else (test, np.full(len(test), -1, np.int64))
         self.test_ds, self.test_aug_ds = test and kind(*test, tfms[1]), test and kind(*test, tfms[0], augmented=True)
         if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
-        def loader(ds, **kw): return ds and DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
+        def loader(ds, **kw): return None if ds is None else DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
         self.trn_dl = loader(self.trn_ds, sampler=Shuffle(len(self.trn_ds)), persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
         self.fix_dl, self.val_dl, self.test_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.test_ds)
-        self.aug_dl, self.test_aug_dl = (ds and loader(ds, sampler=InOrder(len(ds))) for ds in (self.aug_ds, self.test_aug_ds))
+        self.aug_dl, self.test_aug_dl = (loader(ds, sampler=ds and InOrder(len(ds))) for ds in (self.aug_ds, self.test_aug_ds))
     def __repr__(self): return f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: ' + ', '.join(self.classes[:10]) + (' …' if self.c > 10 else '')
 
 # %% ../nbs/01_data_look.ipynb #d226594b
@@ -403,6 +410,10 @@ def _test_files(folder):
     if not files: raise FileNotFoundError(f'There are no test pictures in {folder}')
     return files
 
+def _readable(test, bad):
+    if test and bad.issuperset(test): raise PictureError('None of the test pictures can be read')
+    return test and [f for f in test if f not in bad]
+
 def _check_left(found, bad, where):
     for c, fs in found.items():
         if not set(fs) - bad: raise PictureError(f'{where}/{c}: none of its {len(fs)} pictures can be read')
@@ -428,7 +439,7 @@ def from_paths(
     test = None if test_name is None else _test_files(Path(path)/test_name)
     bad = check_pictures([f for fs in (*trn.values(), *val.values(), test or []) for f in fs], on_error)
     _check_left(trn, bad, trn_name), _check_left(val, bad, val_name)
-    return cls(path, _flatten(trn, list(trn), bad), _flatten(val, list(trn), bad), list(trn), tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
+    return cls(path, _flatten(trn, list(trn), bad), _flatten(val, list(trn), bad), list(trn), tfms, bs, _readable(test, bad), num_workers=num_workers)
 
 # %% ../nbs/01_data_look.ipynb #0322b87f
 @patch
@@ -531,10 +542,10 @@ def read_labels(
 
 # %% ../nbs/01_data_look.ipynb #052b01b9
 def _read_rows(reader, folder, suffix):
-    cols = next(reader)
+    lines = ((n, r) for n, r in enumerate(reader, 1) if r)
+    _, cols = next(lines)
     files, labels, rows, faults = [], [], array('L'), {f'not {len(cols)} fields': [], **{f'column {c!r} is empty': [] for c in cols[:2]}}
-    for n, r in enumerate(reader, 2):
-        if not r: continue
+    for n, r in lines:
         wrong = [f'not {len(cols)} fields'] if len(r) != len(cols) else [f'column {c!r} is empty' for c, v in zip(cols[:2], r) if not v.strip()]
         for w in wrong: faults[w].append(n)
         if len(cols) < 2 or wrong: continue
@@ -590,7 +601,7 @@ def from_csv(
     if gone: raise PictureError(f'No picture to learn from can be read of the classes {", ".join(classes[k] for k in sorted(gone))}')
     files, y, is_val = [f for f, k in zip(files, keep) if k], y[keep], is_val[keep]
     _check_classes(y[~is_val], y[is_val], classes)
-    return cls(path, *_split(files, y, is_val), classes, tfms, bs, test and [f for f in test if f not in bad], num_workers=num_workers)
+    return cls(path, *_split(files, y, is_val), classes, tfms, bs, _readable(test, bad), num_workers=num_workers)
 
 # %% ../nbs/01_data_look.ipynb #e9603e6c
 def _as_pictures(x, name):
@@ -817,7 +828,7 @@ def _from_kaggle(competition):
         import kagglehub, kagglehub.config
         if kagglehub.config.get_kaggle_credentials(): return Path(kagglehub.competition_download(competition))
     except Exception as e:
-        warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=5)
+        warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
 
 # %% ../nbs/01_data_look.ipynb #1f23e8e4
 def _get_full(name):

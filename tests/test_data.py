@@ -2,6 +2,7 @@ import os, re, subprocess, sys
 from pathlib import Path
 import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
+from torchvision.transforms import v2
 from imgcourse.data import *
 from imgcourse.data import transforms_side_on, transforms_top_down
 
@@ -118,6 +119,10 @@ def test_one_report_of_all_bad_pictures_then_a_choice(few):
 def test_nothing_left_of_a_class(few):
     for f in (few/'valid'/'dogs').iterdir(): f.write_text('no picture')
     with pytest.raises(PictureError, match='valid/dogs.*none of its 6'), pytest.warns(UserWarning): ImageClassifierData.from_paths(few, tfms=TFMS, on_error='skip')
+
+def test_no_test_picture_can_be_read(few):
+    (few/'test').mkdir(); (few/'test'/'a.jpg').write_bytes(b'')
+    with pytest.warns(UserWarning, match='left out'), pytest.raises(PictureError, match='None of the test pictures'): ImageClassifierData.from_paths(few, tfms=TFMS, test_name='test', on_error='skip')
 
 def test_good_files_are_decoded_once(few, own_cache, monkeypatch):
     import imgcourse.data as d
@@ -236,7 +241,7 @@ def rewrite(tmp_path, f):
     return tmp_path/'new.csv'
 
 @pytest.mark.parametrize('f', [lambda t: b'\xef\xbb\xbf' + t, lambda t: t.replace(b'\n', b'\r\n'), lambda t: t.rstrip(b'\n'), lambda t: t.replace(b',', b' , '), lambda t: t.replace(b'cats\n', b'"cats"\n'),
-    lambda t: b'\xef\xbb\xbf' + t.replace(b'\n', b'\r\n').rstrip(b'\r\n')], ids=['BOM', 'Windows', 'no last newline', 'spaces', 'quotes', 'all of Windows'])
+    lambda t: b'\n' + t + b'\n\n', lambda t: b'\xef\xbb\xbf' + t.replace(b'\n', b'\r\n').rstrip(b'\r\n')], ids=['BOM', 'Windows', 'no last newline', 'spaces', 'quotes', 'blank lines', 'all of Windows'])
 def test_tables_as_programs_write_them(table, few, tmp_path, f):
     want = table[1](val_idxs=[0, 23])
     data = ImageClassifierData.from_csv(few, 'train', rewrite(tmp_path, f), tfms=TFMS, suffix='.jpg', val_idxs=[0, 23])
@@ -351,6 +356,14 @@ def test_old_names_are_timm_models():
 def test_every_transform_gives_the_size(crop_type, size):
     for tfm in tfms_from_model('resnet18', 32, aug_tfms=transforms_top_down, max_zoom=1.2, pad=0 if crop_type == 'center' else 4, crop_type=crop_type):
         assert tfm(Image.new('RGB', size)).shape == (3, 32, 32)
+
+@pytest.mark.parametrize('size', [(64, 64), (300, 40), (40, 300), (9, 9)])
+def test_turned_pictures_have_no_foreign_corners(size):
+    "Of two colours, none but these and what lies between them."
+    a = np.zeros((size[1], size[0], 3), np.uint8); a[...] = (200, 40, 90); a[: size[1]//2] = (40, 200, 90)
+    turn = MirroredRotation((25, 25), interpolation=v2.InterpolationMode.BILINEAR)
+    b = np.asarray(turn(Image.fromarray(a))).astype(int)
+    assert b.shape == a.shape and (b[..., 2] == 90).all() and (np.abs(b[..., 0] + b[..., 1] - 240) <= 2).all()
 
 def test_normalization():
     "The same numbers as by hand."

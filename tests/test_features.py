@@ -1,4 +1,5 @@
 import os, signal, subprocess, sys
+from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -214,3 +215,14 @@ def test_changed_weights_are_noticed(data):
     learn = ConvLearner.pretrained('sketchnet', data, precompute=True); a = learn.predict()
     with torch.no_grad(): learn.backbone.model.conv1[0].weight.mul_(-1)
     assert not np.array_equal(a, learn.predict())
+
+def peak_memory(n):
+    p = subprocess.run([sys.executable, Path(__file__).parent/'bench'/'memory.py', str(n)], capture_output=True, text=True)
+    assert p.returncode == 0, p.stderr
+    print(n, p.stdout); return int(p.stdout.split()[1])
+
+@pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='reads /proc')
+@pytest.mark.parametrize('n', [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
+def test_memory_hardly_grows_with_the_pictures(n):
+    "At most 1 kB for each picture, from the table to the last feature."
+    assert peak_memory(n) - peak_memory(2000) <= 1000*(n - 2000)
