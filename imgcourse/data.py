@@ -405,6 +405,7 @@ def _flatten(found, classes, bad=()):
     pairs = [(f, classes.index(c)) for c, fs in found.items() for f in fs if f not in bad]
     return [str(f) for f, _ in pairs], np.array([y for _, y in pairs], np.int64)
 
+# %% ../nbs/01_data_look.ipynb #992718f9
 def _test_files(folder):
     files = list_pictures(folder)
     if not files: raise FileNotFoundError(f'There are no test pictures in {folder}')
@@ -563,6 +564,11 @@ def _complain(csv_fname, what, rows):
     if len(rows): raise ValueError(f'{csv_fname}: {what} in row{"s" if len(rows) > 1 else ""} {", ".join(map(str, rows[:20]))}{more}')
 
 # %% ../nbs/01_data_look.ipynb #25964775
+def _class_numbers(labels):
+    classes = sorted(set(labels), key=(lambda l: (int(l), l)) if all(l.isdecimal() for l in labels) else None)
+    number = {c: k for k, c in enumerate(classes)}
+    return classes, np.array([number[l] for l in labels], np.int64)
+
 def _mark_rows(n, val_idxs):
     idxs = np.asarray(val_idxs)
     if idxs.dtype == bool and idxs.shape == (n,): idxs = np.flatnonzero(idxs)
@@ -588,9 +594,7 @@ def from_csv(
     "Data from a table of ids and labels. Raises `ValueError` on an incomplete table, and on classes that validation has and training has not."
     _check_options(tfms, bs)
     files, labels = read_labels(csv_fname, Path(path)/folder, suffix)
-    classes = sorted(set(labels), key=(lambda l: (int(l), l)) if all(l.isdecimal() for l in labels) else None)
-    number = {c: k for k, c in enumerate(classes)}
-    y = np.array([number[l] for l in labels], np.int64)
+    classes, y = _class_numbers(labels)
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
     if val_idxs is None: is_val &= np.isin(y, y[~is_val])
     _check_classes(y[~is_val], y[is_val], classes)

@@ -687,7 +687,9 @@ def sketch_jobs(spec:SketchSet, seed:int, n_train:int, n_valid:int):
                 key = f'{seed}/{split}/{i}'
                 yield f'{split}/{sketch_id(kind, key)}.jpg' if spec.table else f'{split}/{folder}/{kind}.{i}.jpg', kind, key, spec.sz
 
-def sketch_id(kind:str, key:str) -> str: return hashlib.blake2b(f'11972/{kind}/{key}'.encode(), digest_size=16).hexdigest()
+def sketch_id(kind:str, key:str) -> str:
+    "A name that tells nothing, 32 hexadecimal digits."
+    return hashlib.blake2b(f'11972/{kind}/{key}'.encode(), digest_size=16).hexdigest()
 
 # %% ../nbs/00_sketches.ipynb #2d72db3c
 def draw_share(name:str, # one of `sketchsets`
