@@ -133,6 +133,8 @@ def set_mode(self: (Learner, ConvLearner), training: bool) -> None:
     for m in self.full.modules():
         if m in norms or is_frozen(m): m.eval()
 
+ConvLearner.set_mode = Learner.set_mode # it had one of its own, for a backbone that is frozen as a whole
+
 @patch
 def bn_freeze(
     self: Learner,
