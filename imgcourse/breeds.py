@@ -56,17 +56,20 @@ def submission(
     import pandas as pd
     if data.test_ds is None: raise ValueError("The data have no test pictures; name their folder with test_name='…' when you make them")
     probs, ids = np.asarray(probs, np.float64), [Path(data.test_ds.name(i)).stem for i in range(len(data.test_ds))]
-    if probs.shape != (len(ids), data.c): raise ValueError(f'{len(ids)} test pictures and {data.c} classes need probabilities of that shape, not {probs.shape}')
-    if not (np.isfinite(probs).all() and (probs >= 0).all() and np.allclose(probs.sum(1), 1, atol=1e-3)):
-        raise ValueError('These are no probabilities: each row must hold numbers from 0 to 1 that add up to 1. Of logprobs take np.exp(log_preds)')
-    if len(set(ids)) < len(ids): raise ValueError('Two test pictures have the same name; a table cannot tell them apart')
+    _check_probs(probs, ids, data.c)
     table = _in_order(pd.DataFrame(probs/probs.sum(1, keepdims=True), pd.Index(ids, name='id'), data.classes), data.path/'sample_submission.csv')
     table.to_csv(csv_fname)
     back = pd.read_csv(csv_fname, index_col='id', dtype={'id': str})
     if not np.allclose(back, table, rtol=1e-12, atol=0) or not (back.index.equals(table.index) and back.columns.equals(table.columns)): raise OSError(f'{csv_fname} does not hold what was written into it; is the disk full?')
     return back
 
-# %% ../nbs/05_dog_breeds.ipynb #a7d43f68
+# %% ../nbs/05_dog_breeds.ipynb #eaa8c7c7
+def _check_probs(probs, ids, c):
+    if probs.shape != (len(ids), c): raise ValueError(f'{len(ids)} test pictures and {c} classes need probabilities of that shape, not {probs.shape}')
+    if not (np.isfinite(probs).all() and (probs >= 0).all() and np.allclose(probs.sum(1), 1, atol=1e-3)):
+        raise ValueError('These are no probabilities: each row must hold numbers from 0 to 1 that add up to 1. Of logprobs take np.exp(log_preds)')
+    if len(set(ids)) < len(ids): raise ValueError('Two test pictures have the same name; a table cannot tell them apart')
+
 def _in_order(table, sample):
     import pandas as pd
     if not sample.exists(): return table
@@ -100,11 +103,12 @@ def show(
     "The pictures, three in a row."
     import matplotlib.pyplot as plt
     rows, colors = -(-len(titles)//3), colors or ['black']*len(titles)
-    fig, axs = plt.subplots(rows, 3, figsize=(7.5, 2.6*rows), squeeze=False)
+    fig, axs = plt.subplots(rows, 3, figsize=(6.6, 2.3*rows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax, i, t, c in zip(axs.flat, self.idxs, titles, colors): ax.imshow(self.picture(i)); ax.set_title(t, size=8, color=c)
     fig.tight_layout(); plt.show()
 
+# %% ../nbs/05_dog_breeds.ipynb #59aebc5f
 @patch
 def ask(self: Quiz) -> None:
     "Show the pictures, and in JupyterLab a list of the classes for each."
@@ -124,10 +128,16 @@ def answers(
 ) -> None:
     "Show what the pictures are, what the machine and what the learner took them for, and both scores. Raises `ValueError` for a guess that is no class."
     classes, n = np.array(self.data.classes), len(self.idxs)
-    if len(self.guesses) != n: raise ValueError(f'There are {n} pictures, but {len(self.guesses)} guesses')
-    for g in self.guesses:
-        if g and g not in self.data.classes: raise ValueError(f'There is no class {g!r}. Did you mean {", ".join(get_close_matches(str(g), self.data.classes, 3, .3)) or "another"}?')
+    self._check_guesses()
     actual, machine = classes[self.data.val_y[self.idxs]], classes[np.argmax(probs, 1)[self.idxs]]
-    self.show([f'{a}\nmachine: {m}' + (f'\nyou: {g}' if g else '') for a, m, g in zip(actual, machine, self.guesses)], ['green' if a == m else 'firebrick' for a, m in zip(actual, machine)])
+    titles = [f'{a}\nmachine: {m}' + (f'\nyou: {g}' if g else '') for a, m, g in zip(actual, machine, self.guesses)]
+    self.show(titles, ['green' if a == m else 'firebrick' for a, m in zip(actual, machine)])
     you = sum(a == g for a, g in zip(actual, self.guesses))
     print(f'Right: the machine {sum(actual == machine)} of {n}, ' + (f'you {you} of {n}.' if any(self.guesses) else 'you have not guessed.'))
+
+@patch
+def _check_guesses(self: Quiz):
+    if len(self.guesses) != len(self.idxs): raise ValueError(f'There are {len(self.idxs)} pictures, but {len(self.guesses)} guesses')
+    for g in self.guesses:
+        near = get_close_matches(str(g), self.data.classes, 3, .3)
+        if g and g not in self.data.classes: raise ValueError(f'There is no class {g!r}.' + (f' Did you mean {", ".join(near)}?' if near else ''))
