@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['submission', 'Quiz']
 
-# %% ../nbs/05_dog_breeds.ipynb #5f56952e
+# %% ../nbs/05_dog_breeds.ipynb #1a6a0ae5
+import csv, os, warnings
 from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Sequence
 import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
-from sklearn.calibration import calibration_curve
 from PIL import Image
 from .data import FileDataset, ImageClassifierData, read_picture
 from .interpret import Interpretation
@@ -30,21 +30,26 @@ def TTA(
     if not isinstance(n_aug, Integral) or n_aug < 0: raise ValueError(f'n_aug is the number of augmented views, a whole number, not {n_aug!r}')
     log_preds, y = self.predict_with_targs(is_test)
     dl = self.data.test_aug_dl if is_test else self.data.aug_dl
-    return np.stack([log_preds, *(self.predict_dl(dl, full=True)[0] for _ in range(n_aug))]), y
+    views = [self.predict_dl(dl, full=True)[0] for _ in range(n_aug)]
+    if n_aug > 1 and all(np.array_equal(v, views[0]) for v in views): warnings.warn('All views are alike, since these data are not augmented: make them with tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)', stacklevel=2)
+    return np.stack([log_preds, *views]), y
 
 # %% ../nbs/05_dog_breeds.ipynb #4b9c043d
 @patch
 def plot_calibration(
     self: Interpretation,
-    n_bins: int = 10, # into how many groups the answers are sorted, equally many in each
-) -> float: # the expected calibration error, 0 to 1: how far the points are from the diagonal, on average
+    n_bins: int = 10, # into how many groups the answers are sorted, about equally many in each (equally sure ones stay together)
+) -> float: # the expected calibration error, 0 to 1: how far the points are from the diagonal, on average over the pictures
     "A reliability plot: how probable the predicted classes were, and how often they were right (Guo et al. 2017)."
     import matplotlib.pyplot as plt
-    was, said = calibration_curve(self.correct, self.probs.max(1), n_bins=n_bins, strategy='quantile')
+    sure = self.probs.max(1).astype(float)
+    bins = np.searchsorted(np.quantile(sure, np.linspace(0, 1, n_bins + 1)[1:-1]), sure)
+    _, bins, size = np.unique(bins, return_inverse=True, return_counts=True)
+    said, was = np.bincount(bins, sure)/size, np.bincount(bins, self.correct)/size
     fig, ax = plt.subplots(figsize=(3.6, 3.4))
     ax.plot([0, 1], [0, 1], '--', color='grey', label='perfectly calibrated'); ax.plot(said, was, 'o-', label='the network')
     ax.set(xlabel='probability of the answer', ylabel='share of right answers', xlim=(0, 1), ylim=(0, 1)); ax.legend(fontsize=8)
-    return float(np.abs(said - was).mean())
+    return float(np.average(np.abs(said - was), weights=size))
 
 # %% ../nbs/05_dog_breeds.ipynb #1d7d4186
 def submission(
@@ -52,31 +57,40 @@ def submission(
     data: ImageClassifierData, # with test pictures
     probs: np.ndarray, # probabilities `(n, classes)` of the test pictures, in the order of `data.test_ds`
 ) -> 'pd.DataFrame': # as read back: index id (the picture's name without folder and suffix), a column for each class
-    "Write a competition's table of probabilities and check what was written. Raises `ValueError` if the numbers or the ids do not fit."
+    "Write a competition's table of probabilities, check what was written, and only then give the file its name. Raises `ValueError` if the numbers or the ids do not fit."
     import pandas as pd
     if data.test_ds is None: raise ValueError("The data have no test pictures; name their folder with test_name='…' when you make them")
     probs, ids = np.asarray(probs, np.float64), [Path(data.test_ds.name(i)).stem for i in range(len(data.test_ds))]
-    _check_probs(probs, ids, data.c)
-    table = _in_order(pd.DataFrame(probs/probs.sum(1, keepdims=True), pd.Index(ids, name='id'), data.classes), data.path/'sample_submission.csv')
-    table.to_csv(csv_fname)
-    back = pd.read_csv(csv_fname, index_col='id', dtype={'id': str})
-    if not np.allclose(back, table, rtol=1e-12, atol=0) or not (back.index.equals(table.index) and back.columns.equals(table.columns)): raise OSError(f'{csv_fname} does not hold what was written into it; is the disk full?')
+    _check_table(probs, ids, data)
+    table = _in_order(pd.DataFrame(probs/probs.sum(1, keepdims=True), pd.Index(ids, name='id'), list(map(str, data.classes))), data.path/'sample_submission.csv')
+    part = f'{csv_fname}.{os.getpid()}.part'
+    table.to_csv(part)
+    with open(part, newline='', encoding='utf-8') as f: head, *rows = csv.reader(f)
+    back = pd.DataFrame([r[1:] for r in rows], pd.Index([r[0] for r in rows], name=head[0]), head[1:]).astype(float)
+    if not (list(back) == list(table) and list(back.index) == list(table.index) and np.allclose(back, table, rtol=1e-12, atol=0)): raise OSError(f'{part} does not hold what was written into it; is the disk full?')
+    os.replace(part, csv_fname)
     return back
 
-# %% ../nbs/05_dog_breeds.ipynb #eaa8c7c7
-def _check_probs(probs, ids, c):
-    if probs.shape != (len(ids), c): raise ValueError(f'{len(ids)} test pictures and {c} classes need probabilities of that shape, not {probs.shape}')
+# %% ../nbs/05_dog_breeds.ipynb #401f7a17
+def _check_table(probs, ids, data):
+    if probs.shape != (len(ids), data.c): raise ValueError(f'{len(ids)} test pictures and {data.c} classes need probabilities of that shape, not {probs.shape}')
     if not (np.isfinite(probs).all() and (probs >= 0).all() and np.allclose(probs.sum(1), 1, atol=1e-3)):
         raise ValueError('These are no probabilities: each row must hold numbers from 0 to 1 that add up to 1. Of logprobs take np.exp(log_preds)')
-    if len(set(ids)) < len(ids): raise ValueError('Two test pictures have the same name; a table cannot tell them apart')
+    if twice := {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else (): raise ValueError(f'A table cannot tell test pictures of the same name apart: {sorted(twice)[:3]}')
+    if bad := [c for c in map(str, data.classes) if c == 'id' or len(c.splitlines()) != 1]: raise ValueError(f'The table cannot have columns of these names: {bad}')
 
+# %% ../nbs/05_dog_breeds.ipynb #a7d43f68
 def _in_order(table, sample):
     import pandas as pd
     if not sample.exists(): return table
-    want = pd.read_csv(sample, index_col=0, dtype={0: str})
-    for what, have, ours in (('ids', want.index.astype(str), table.index), ('classes', want.columns, table.columns)):
-        if set(have) != set(ours): raise ValueError(f'{sample} has other {what}: only there {sorted(set(have) - set(ours))[:3]}, only here {sorted(set(ours) - set(have))[:3]}')
-    return table.loc[want.index.astype(str), list(want.columns)]
+    try: want = pd.read_csv(sample, index_col=0, dtype={0: str}, keep_default_na=False)
+    except ValueError as e: raise ValueError(f'{sample} is no table that can be read ({e}); mend or remove it') from None
+    ids, columns = [i.removesuffix('.jpg') for i in want.index], list(want.columns)
+    if len(set(ids)) < len(ids): raise ValueError(f'{sample} has ids twice; mend or remove it')
+    unknown, lost = sorted(set(table.index) - set(ids)), sorted(set(ids) - set(table.index))
+    if unknown or set(columns) != set(table.columns): raise ValueError(f'{sample} does not fit: it lacks the ids {unknown[:3]}; classes only there {sorted(set(columns) - set(table.columns))[:3]}, only here {sorted(set(table.columns) - set(columns))[:3]}')
+    if lost: warnings.warn(f'{len(lost)} ids of {sample} have no prediction ({lost[0]}, say); each of their classes gets the probability 1/{len(columns)}', stacklevel=3)
+    return table.reindex(ids, fill_value=1/len(columns))[columns].set_axis(pd.Index(want.index, name=want.index.name))
 
 # %% ../nbs/05_dog_breeds.ipynb #dfb66d99
 class Quiz:
@@ -86,10 +100,11 @@ class Quiz:
         data: ImageClassifierData, # whose validation pictures are asked about
         n: int = 9, # how many pictures
     ):
+        if not isinstance(n, Integral) or n < 1: raise ValueError(f'n is the number of pictures, a whole number of at least 1, not {n!r}')
         self.data, self.idxs = data, np.random.choice(len(data.val_ds), min(n, len(data.val_ds)), replace=False)
         self.guesses = ['']*len(self.idxs) # the names of classes, one for each picture
 
-    def picture(self, i: int) -> Image.Image: # larger than the network sees it
+    def picture(self, i: int) -> Image.Image: # a file as large as it is, at most about 500 pixels
         ds = self.data.val_ds
         return read_picture(ds.items[i], 256) if isinstance(ds, FileDataset) else ds.picture(i)
 
@@ -105,13 +120,14 @@ def show(
     rows, colors = -(-len(titles)//3), colors or ['black']*len(titles)
     fig, axs = plt.subplots(rows, 3, figsize=(6.6, 2.3*rows), squeeze=False)
     for ax in axs.flat: ax.axis('off')
-    for ax, i, t, c in zip(axs.flat, self.idxs, titles, colors): ax.imshow(self.picture(i)); ax.set_title(t, size=8, color=c)
+    for ax, i, t, c in zip(axs.flat, self.idxs, titles, colors): ax.imshow(self.picture(i)); ax.set_title(t, size=8, color=c, parse_math=False)
     fig.tight_layout(); plt.show()
 
 # %% ../nbs/05_dog_breeds.ipynb #59aebc5f
 @patch
 def ask(self: Quiz) -> None:
     "Show the pictures, and in JupyterLab a list of the classes for each."
+    self._check_guesses()
     self.show([f'{k + 1}' for k in range(len(self.idxs))])
     if not in_notebook(): print('Write your guesses into quiz.guesses, a name for each picture.'); return
     from ipywidgets import Dropdown, GridBox, Layout
@@ -127,7 +143,8 @@ def answers(
     probs: np.ndarray, # the machine's probabilities `(n, classes)` of the validation pictures
 ) -> None:
     "Show what the pictures are, what the machine and what the learner took them for, and both scores. Raises `ValueError` for a guess that is no class."
-    classes, n = np.array(self.data.classes), len(self.idxs)
+    classes, n, shape = np.array(self.data.classes), len(self.idxs), (len(self.data.val_ds), self.data.c)
+    if np.shape(probs) != shape: raise ValueError(f'{shape[0]} validation pictures and {shape[1]} classes need probabilities of that shape, not {np.shape(probs)}; of TTA take np.exp(log_preds).mean(0)')
     self._check_guesses()
     actual, machine = classes[self.data.val_y[self.idxs]], classes[np.argmax(probs, 1)[self.idxs]]
     titles = [f'{a}\nmachine: {m}' + (f'\nyou: {g}' if g else '') for a, m, g in zip(actual, machine, self.guesses)]

@@ -391,7 +391,7 @@ def _check_options(tfms, bs):
     if not isinstance(bs, Integral) or bs < 1: raise ValueError(f'bs is the number of pictures in a batch, a whole number of at least 1, not {bs!r}')
 
 def _check_classes(trn_y, val_y, classes):
-    if len(trn_y) < 2 or len(val_y) < 1: raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to check with are the least')
+    if len(trn_y) < 2 or len(val_y) < 1: raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to check with are the least, and of each class one to learn from')
     if len(set(classes)) < len(classes): raise ValueError(f'Class names must differ: {sorted(classes)}')
     lost = [classes[k] for k in sorted(set(val_y.tolist()) - set(trn_y.tolist()))]
     if lost: raise ValueError(f'No training picture is left of the classes {", ".join(lost)}, which validation has; choose other pictures for validation')
@@ -526,17 +526,19 @@ def read_labels(
     suffix: str = '', # what must be added to an id to get the file's name, unless it is there already
 ) -> tuple[list[str], list[str]]: # files, labels
     "The files and labels of a CSV. Raises `ValueError` that names the row and column of an empty field, a duplicate id or a missing file."
-    for p, what in ((csv_fname, 'file'), (folder, 'folder')):
-        if not os.path.exists(p): raise FileNotFoundError(f'There is no {what} {p}')
-    try:
-        with open(csv_fname, newline='', encoding='utf-8-sig') as f: cols, files, labels, rows, faults = _read_rows(csv.reader(f), folder, suffix)
-    except (ValueError, StopIteration, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read ({e or "it is empty"}); save it as CSV with a header, in UTF-8') from None
+    for p, what, there in ((csv_fname, 'file', os.path.isfile), (folder, 'folder', os.path.isdir)):
+        if not there(p): raise FileNotFoundError(f'There is no {what} {p}')
+    with open(csv_fname, newline='', encoding='utf-8-sig') as f:
+        reader = csv.reader(f, strict=True, skipinitialspace=True)
+        try: cols, files, labels, rows, faults = _read_rows(reader, folder, suffix or '')
+        except (ValueError, StopIteration, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {str(e) or "it is empty"}); save it as CSV with a header, in UTF-8') from None
     if len(cols) < 2: raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
     if os.path.isfile(_picture_of(cols[0], folder, suffix)): raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
     for what, where in faults.items(): _complain(csv_fname, what, where)
     first = dict(zip(reversed(files), reversed(rows))) if len(set(files)) < len(files) else {}
     _complain(csv_fname, f'duplicate {cols[0]}', sorted({m for f, n in zip(files, rows) if first and first[f] != n for m in (n, first[f])}))
     missing = [n for f, n in zip(files, rows) if not os.path.isfile(f)]
+    if not files: raise ValueError(f'{csv_fname} has a header but no rows')
     if missing: _complain(csv_fname, f'no file for {cols[0]} ({_hint(files[rows.index(missing[0])], cols)})', missing)
     if len(cols) > 2: warnings.warn(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; {", ".join(map(repr, cols[2:]))} is passed over', stacklevel=3)
     return files, labels
@@ -545,9 +547,9 @@ def read_labels(
 def _read_rows(reader, folder, suffix):
     lines = ((n, r) for n, r in enumerate(reader, 1) if r)
     _, cols = next(lines)
-    files, labels, rows, faults = [], [], array('L'), {f'not {len(cols)} fields': [], **{f'column {c!r} is empty': [] for c in cols[:2]}}
+    files, labels, rows, faults = [], [], array('L'), {f'not {len(cols)} fields': [], **{f'column {c!r} is empty or holds a line break': [] for c in cols[:2]}}
     for n, r in lines:
-        wrong = [f'not {len(cols)} fields'] if len(r) != len(cols) else [f'column {c!r} is empty' for c, v in zip(cols[:2], r) if not v.strip()]
+        wrong = [f'not {len(cols)} fields'] if len(r) != len(cols) else [f'column {c!r} is empty or holds a line break' for c, v in zip(cols[:2], r) if not v.strip() or len(v.splitlines()) > 1 or '\0' in v]
         for w in wrong: faults[w].append(n)
         if len(cols) < 2 or wrong: continue
         files.append(_picture_of(r[0].strip(), folder, suffix)), labels.append(sys.intern(r[1].strip())), rows.append(n)
@@ -556,7 +558,8 @@ def _read_rows(reader, folder, suffix):
 def _picture_of(id, folder, suffix): return os.path.normpath(os.path.join(folder, id if suffix and id.endswith(suffix) else f'{id}{suffix}'))
 
 def _hint(file, cols):
-    found = [s for s in IMG_EXTENSIONS if os.path.isfile(f'{file}{s}')]
+    found = [s for e in IMG_EXTENSIONS for s in (e, e.upper()) if os.path.isfile(f'{file}{s}')]
+    if os.path.isfile(os.path.splitext(file)[0]): return f'{file}; but there is one without the suffix'
     return file + (f"; but there is one with suffix='{found[0]}'" if found else f'; the first column must hold the ids, the second the labels, and the columns are {", ".join(cols)}' if len(cols) > 2 else '')
 
 def _complain(csv_fname, what, rows):
@@ -643,7 +646,7 @@ def from_arrays(
     classes = [str(k) for k in range(n)] if classes is None else list(classes)
     if len(classes) < n or min(y.min(initial=0), vy.min(initial=0)) < 0: raise ValueError(f'Class numbers run from 0 to {len(classes) - 1} for {len(classes)} classes')
     _check_classes(y, vy, classes)
-    return cls(path, (x, y), (vx, vy), classes, tfms, bs, None if test is None else _as_pictures(test, 'test'), ArrayDataset, num_workers)
+    return cls(path, (x, y), (vx, vy), classes, tfms, bs, None if test is None or not len(test) else _as_pictures(test, 'test'), ArrayDataset, num_workers)
 
 # %% ../nbs/01_data_look.ipynb #8256cfbf
 class DownloadError(OSError):
@@ -775,7 +778,7 @@ def _arrange_caltech101(src, dest):
 def _arrange_dogbreeds(src, dest):
     jobs = []
     for split in ('train', 'test'): (dest/split).mkdir(parents=True)
-    for folder in sorted((src/'Images').iterdir()):
+    for folder in sorted(f for f in (src/'Images').iterdir() if f.is_dir()):
         files, breed = list_pictures(folder), folder.name.split('-', 1)[1].lower()
         for rank, i in enumerate(np.random.RandomState(0).permutation(len(files))):
             split = 'train' if rank < 100 else 'test'
@@ -828,17 +831,23 @@ def get_dataset(
 
 # %% ../nbs/01_data_look.ipynb #7f9a92d3
 def _from_kaggle(competition):
+    note = cache_dir()/'data'/f'{competition}.txt' # where Kaggle's copy lies
+    if note.exists() and os.path.isfile(f'{note.read_text()}/labels.csv'): return Path(note.read_text())
     try:
         import kagglehub, kagglehub.config
-        if kagglehub.config.get_kaggle_credentials(): return Path(kagglehub.competition_download(competition))
+        if not kagglehub.config.get_kaggle_credentials(): return
+        found = Path(kagglehub.competition_download(competition))
+        if not (found/'labels.csv').is_file(): raise OSError(f'there is no labels.csv in {found}')
     except Exception as e:
-        warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
+        return warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
+    note.parent.mkdir(parents=True, exist_ok=True); note.write_text(str(found))
+    return found
 
 # %% ../nbs/01_data_look.ipynb #1f23e8e4
 def _get_full(name):
     dest, full = cache_dir()/'data'/name, full_sets[name]
-    if dest.exists(): return dest
     if name == 'dogbreeds' and (found := _from_kaggle('dog-breed-identification')): return found
+    if dest.exists(): return dest
     archive = download(full.url, cache_dir()/'downloads'/full.url.split('/')[-1], full.digest)
     with tempfile.TemporaryDirectory(prefix=f'{name}.', dir=archive.parent) as tmp:
         full.arrange(unpack(archive, Path(tmp)/'unpacked'), Path(tmp)/name)

@@ -180,6 +180,11 @@ def test_calibration(said, low, high):
     error = Interpretation(Stand_in(y, 4), np.log(probs)).plot_calibration()
     assert low <= error <= high and plt.gca().get_xlabel(); plt.close('all')
 
+def test_calibration_of_equally_sure_answers():
+    "900 answers of probability 1, all right, and 100 of 0.6, all wrong: a tenth is off by 0.6."
+    probs, y = np.array([[1 - 1e-9, 1e-9]]*900 + [[.6, .4]]*100), np.array([0]*900 + [1]*100)
+    assert Interpretation(Stand_in(y, 2), np.log(probs)).plot_calibration() == pytest.approx(.06, abs=1e-6); plt.close('all')
+
 # ---- the table that is handed in
 def test_submission(breeds, tmp_path):
     data = get(breeds)
@@ -199,7 +204,42 @@ def test_submission_in_the_order_of_the_sample(breeds, tmp_path):
     table = submission(tmp_path/'s.csv', data, probs)
     assert list(table.columns) == columns and list(table.index) == ids and np.allclose(table, probs[::-1, ::-1])
     pd.DataFrame(1/120, pd.Index(ids[1:] + ['other'], name='id'), columns).to_csv(tmp_path/'sample_submission.csv')
-    with pytest.raises(ValueError, match="other ids: only there \\['other'\\]"): submission(tmp_path/'s.csv', data, probs)
+    with pytest.raises(ValueError, match=f"lacks the ids \\['{ids[0]}'\\]"): submission(tmp_path/'s.csv', data, probs)
+    assert pd.read_csv(tmp_path/'s.csv', index_col='id').index.tolist() == ids, 'the file that was good is still there'
+
+@pytest.mark.parametrize('head, suffix', [('id', ''), ('image_id', '.jpg')])
+def test_submission_with_a_picture_that_was_left_out(breeds, tmp_path, head, suffix):
+    data = get(breeds)
+    data.path, ids = tmp_path, ['0lost', *(f.stem for f in data.test_ds.items)]
+    pd.DataFrame(1/120, pd.Index([i + suffix for i in ids], name=head), data.classes).to_csv(tmp_path/'sample_submission.csv')
+    with pytest.warns(UserWarning, match='1 ids .* no prediction .0lost'): submission(tmp_path/'s.csv', data, np.eye(120)[:20])
+    rows = list(csv.reader(open(tmp_path/'s.csv')))
+    assert rows[0] == [head, *data.classes] and [r[0] for r in rows[1:]] == [i + suffix for i in ids] and float(rows[1][5]) == 1/120 and float(rows[2][1]) == 1
+
+@pytest.mark.parametrize('sample, message', [('', 'no table'), ('id,x,y\nNA,.5,.5\nNA,.5,.5\nb,.5,.5\n', 'twice'), ('id,x,z\nNA,.5,.5\nb,.5,.5\n', "only there \\['z'\\], only here \\['y'\\]")])
+def test_bad_samples(odd, tmp_path, sample, message):
+    (odd.path/'sample_submission.csv').write_text(sample)
+    with pytest.raises(ValueError, match=message): submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
+
+@pytest.fixture
+def odd(breeds, tmp_path):
+    "Two classes, and test pictures with names that pandas takes for missing numbers."
+    files = sorted((breeds/'train').iterdir())[:8]
+    (tmp_path/'odd'/'test').mkdir(parents=True)
+    for f, name in zip(files, ('NA', 'b')): (tmp_path/'odd'/'test'/f'{name}.jpg').symlink_to(f)
+    as_table([(f, f'p{i}', 'xy'[i % 2]) for i, f in enumerate(files)], tmp_path/'odd')
+    return ImageClassifierData.from_csv(tmp_path/'odd', 'train', tmp_path/'odd'/'labels.csv', suffix='.jpg', test_name='test', tfms=tfms_from_model('sketchnet', 32))
+
+def test_submission_of_odd_names(odd, tmp_path):
+    for classes in (['a, b', 'say "c"'], ['1', '2'], ['NA', 'nan']):
+        odd.classes = classes
+        table = submission(tmp_path/'s.csv', odd, [[.25, .75], [1, 0]])
+        assert list(table.index) == ['NA', 'b'] and list(table.columns) == classes and table.values.tolist() == [[.25, .75], [1, 0]]
+    odd.classes = ['id', 'x']
+    with pytest.raises(ValueError, match='columns of these names'): submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
+
+def test_views_that_are_all_alike_are_told(odd):
+    with pytest.warns(UserWarning, match='aug_tfms=transforms_side_on'): learner(odd).TTA()
 
 @pytest.mark.parametrize('spoil, message', [
     (lambda p: np.log(p), 'np.exp'), (lambda p: p[:-1], '20 test pictures'), (lambda p: p*2, 'add up to 1'), (lambda p: np.where(p == p.max(), np.nan, p), 'add up to 1')])
@@ -228,9 +268,16 @@ def test_quiz(breeds, capsys):
     assert f'the machine {right} of 9, you 3 of 9' in capsys.readouterr().out
     quiz.guesses[0] = truth[0][:-1]
     with pytest.raises(ValueError, match=f'Did you mean.*{truth[0]}'): quiz.answers(probs)
+    with pytest.raises(ValueError, match='Did you mean'): quiz.ask()
+    for wrong in (probs[:-1], probs[:, 1:], probs[None]):
+        with pytest.raises(ValueError, match='60 validation pictures and 120 classes'): quiz.answers(wrong)
     quiz.guesses.pop()
     with pytest.raises(ValueError, match='8 guesses'): quiz.answers(probs)
     plt.close('all')
+
+@pytest.mark.parametrize('n', [0, -1, 2.5])
+def test_quiz_of_no_pictures(breeds, n):
+    with pytest.raises(ValueError, match='n is the number'): Quiz(get(breeds), n)
 
 def test_quiz_with_widgets(breeds, monkeypatch):
     "What is chosen in the lists arrives in `guesses`."

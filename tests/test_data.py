@@ -213,7 +213,7 @@ def test_from_csv(table):
 
 @pytest.mark.parametrize('spoil, message', [
     (lambda df: df[['id']], r"only \['id'\]"),
-    (lambda df: df.assign(breed=df.breed.where(df.index != 5, ' ')), "column 'breed' is empty in row 7$"),
+    (lambda df: df.assign(breed=df.breed.where(df.index != 5, ' ')), "column 'breed' is empty or holds a line break in row 7$"),
     (lambda df: df.assign(id=df.id.where(df.index != 5, 'cats/nobody')), 'no file for id .*nobody.jpg.* row 7$'),
     (lambda df: pd.concat([df, df.iloc[[3]]]), 'duplicate id in rows 5, 26$'),
     (lambda df: pd.concat([df, df.iloc[[3]].assign(id=lambda d: './' + d.id)]), 'duplicate id in rows 5, 26$'),
@@ -224,7 +224,7 @@ def test_bad_tables(table, spoil, message):
 
 @pytest.mark.parametrize('text, message', [
     (lambda t: '', 'no table'), (lambda t: t.encode('utf-16'), 'no table.*UTF-8'), (lambda t: t.split('\n', 1)[1], 'row 1 must be a header'),
-    (lambda t: t.replace('\n', '\n\n', 3).replace('dogs\n', 'dogs,3\n', 1), 'not 2 fields in row 17$'), (lambda t: t.split('\n')[0], 'leaves 0')])
+    (lambda t: t.replace('\n', '\n\n', 3).replace('dogs\n', 'dogs,3\n', 1), 'not 2 fields in row 17$'), (lambda t: t.split('\n')[0], 'header but no rows')])
 def test_broken_csv_files(table, few, tmp_path, text, message):
     table[1]()
     bad = text((tmp_path/'labels.csv').read_text()); (tmp_path/'bad.csv').write_bytes(bad if isinstance(bad, bytes) else bad.encode())
@@ -254,6 +254,14 @@ def test_quoted_commas(table, few):
     data = write(df, val_idxs=[0, 23])
     assert data.classes == ['cat, domestic', 'dogs'] and Path(data.trn_ds.items[0]).name == 'one, two "and" three.jpg'
 
+@pytest.mark.parametrize('spoil, message', [
+    (lambda t: t.replace('cats\n', '"cats\n', 1), 'line 25'), (lambda t: t.replace('cats\n', '"c"ats\n', 1), 'line 2'),
+    (lambda t: t.replace('cats\n', '"cats\n', 1).replace('dogs\n', 'dogs"\n', 1), 'line break in row 2'), (lambda t: 'id,breed\n', 'header but no rows'), (lambda t: '', 'it is empty')])
+def test_stray_quotes_and_empty_tables(table, few, tmp_path, spoil, message):
+    "Nothing is swallowed."
+    table[1]()
+    with pytest.raises(ValueError, match=message): ImageClassifierData.from_csv(few, 'train', rewrite(tmp_path, lambda t: spoil(t.decode()).encode()), tfms=TFMS, suffix='.jpg')
+
 def test_ids_with_and_without_suffix(table):
     df, write = table
     want = write(val_idxs=[0, 23]).trn_ds.items
@@ -264,6 +272,7 @@ def test_ids_with_and_without_suffix(table):
 def test_a_missing_suffix_is_named(table, few, tmp_path):
     table[1]()
     with pytest.raises(ValueError, match="there is one with suffix='.jpg'"): ImageClassifierData.from_csv(few, 'train', tmp_path/'labels.csv', tfms=TFMS)
+    with pytest.raises(ValueError, match='there is one without the suffix'): ImageClassifierData.from_csv(few, 'train', rewrite(tmp_path, lambda t: t.replace(b',', b'.jpg,')), tfms=TFMS, suffix='.JPG')
 
 def test_unknown_columns(table):
     df, write = table

@@ -210,7 +210,7 @@ def test_dog_breeds_from_stanford(publish, no_kaggle, server):
     assert all((rows[os.path.basename(f)[:-4]] == 'chihuahua') == os.path.basename(f).startswith('n00') for f in data.val_ds.items) and len((path/'test_labels.csv').read_text().split('\n')) == 8
     assert get_dataset('dogbreeds', full=True) == path and len(server.asked) == 1
 
-def test_dog_breeds_from_kaggle(kaggle, server, own_cache, tmp_path):
+def test_dog_breeds_from_kaggle(kaggle, server, own_cache, tmp_path, monkeypatch):
     ids = [f'{i:032x}' for i in range(14)]
     labels = 'id,breed\n' + '\n'.join(f'{i},{("boxer", "collie")[k % 2]}' for k, i in enumerate(ids[:10]))
     make_zip(tmp_path/'zip', {'labels.csv': labels, 'sample_submission.csv': 'id,boxer,collie\n' + '\n'.join(f'{i},0.5,0.5' for i in ids[10:]),
@@ -219,6 +219,8 @@ def test_dog_breeds_from_kaggle(kaggle, server, own_cache, tmp_path):
     data = check_breeds(get_dataset('dogbreeds', full=True), ['boxer', 'collie'], 10, 4)
     from imgcourse.breeds import submission
     assert list(submission(tmp_path/'s.csv', data, np.full((4, 2), .5)).index) == ids[10:]
+    monkeypatch.delenv('KAGGLE_KEY'); del server.files[kaggle]
+    assert get_dataset('dogbreeds', full=True) == data.path, 'fetched once, and kept'
 
 def test_dog_breeds_from_stanford_if_kaggle_refuses(kaggle, publish):
     "An account that has not accepted the rules, say."
