@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
 from safetensors.torch import save_file
 from torch import nn
 from conftest import shared
-import imgcourse.breeds as b, imgcourse.checkpoint
+import imgcourse.breeds as b, imgcourse.checkpoint, imgcourse.finetune
 from imgcourse.breeds import Quiz, submission
 from imgcourse.data import ImageClassifierData, get_cv_idxs, get_dataset, resnext101_64, tfms_from_model, transforms_side_on
 from imgcourse.features import features
