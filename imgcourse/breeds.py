@@ -7,6 +7,7 @@ __all__ = ['submission', 'Quiz']
 
 # %% ../nbs/05_dog_breeds.ipynb #1a6a0ae5
 import csv, os, warnings
+from collections import Counter
 from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
@@ -26,7 +27,7 @@ def TTA(
     n_aug: int = 4, # augmented views of each picture, besides the one in the middle
     is_test: bool = False, # the test pictures instead of those for validation
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n_aug + 1, n, classes)`, classes int64 `(n,)` (-1 where unknown)
-    "Predictions for the pictures as they are and for `n_aug` augmented views of each, in the order of the data set. Raises `ValueError` if there are no test pictures."
+    "Predictions for the pictures as they are and for `n_aug` augmented views of each, in the order of the data set. The views are random; `set_seed` repeats them. Raises `ValueError` if there are no test pictures."
     if not isinstance(n_aug, Integral) or n_aug < 0: raise ValueError(f'n_aug is the number of augmented views, a whole number, not {n_aug!r}')
     log_preds, y = self.predict_with_targs(is_test)
     dl = self.data.test_aug_dl if is_test else self.data.aug_dl
@@ -76,7 +77,7 @@ def _check_table(probs, ids, data):
     if probs.shape != (len(ids), data.c): raise ValueError(f'{len(ids)} test pictures and {data.c} classes need probabilities of that shape, not {probs.shape}')
     if not (np.isfinite(probs).all() and (probs >= 0).all() and np.allclose(probs.sum(1), 1, atol=1e-3)):
         raise ValueError('These are no probabilities: each row must hold numbers from 0 to 1 that add up to 1. Of logprobs take np.exp(log_preds)')
-    if twice := {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else (): raise ValueError(f'A table cannot tell test pictures of the same name apart: {sorted(twice)[:3]}')
+    if twice := [i for i, k in Counter(ids).items() if k > 1]: raise ValueError(f'A table cannot tell test pictures of the same name apart: {twice[:3]}')
     if bad := [c for c in map(str, data.classes) if c == 'id' or len(c.splitlines()) != 1]: raise ValueError(f'The table cannot have columns of these names: {bad}')
 
 # %% ../nbs/05_dog_breeds.ipynb #a7d43f68

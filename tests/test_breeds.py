@@ -118,12 +118,12 @@ def test_thirty_lines_on_photos(caltech, phase_2):
         print(what, *(f'{accuracy_np(p, y):.4f} {log_loss(y, p):.4f}' for p in (one, all)))
         return accuracy_np(one, y), accuracy_np(all, y), log_loss(y, one), log_loss(y, all)
     one, all, loss, loss_all = scores('phase 1')
-    assert one >= .88 and all >= one - .003 and loss_all <= loss
+    assert one >= .88 and all >= one - .003 and loss_all <= loss + .005
     if phase_2:
         learn.precompute = False
         for sz in (244, 224): learn.set_data(get_data(sz, 64)); learn.fit(1e-2, 2, cycle_len=1)
         one, all, loss, loss_all = scores('phase 2')
-        assert one >= .88 and all >= one - .003 and loss_all <= loss
+        assert one >= .88 and all >= one - .003 and loss_all <= loss + .005
 
 # ---- test-time augmentation
 @pytest.mark.parametrize('precompute', [True, False])
