@@ -530,7 +530,7 @@ def read_labels(
         if not there(p): raise FileNotFoundError(f'There is no {what} {p}')
     with open(csv_fname, newline='', encoding='utf-8-sig') as f:
         reader = csv.reader(f, strict=True, skipinitialspace=True)
-        try: cols, files, labels, rows, faults = _read_rows(reader, folder, suffix or '')
+        try: cols, files, labels, rows, faults = _read_rows(reader, folder, suffix)
         except (ValueError, StopIteration, csv.Error) as e: raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {str(e) or "it is empty"}); save it as CSV with a header, in UTF-8') from None
     if len(cols) < 2: raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
     if os.path.isfile(_picture_of(cols[0], folder, suffix)): raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
@@ -555,7 +555,7 @@ def _read_rows(reader, folder, suffix):
         files.append(_picture_of(r[0].strip(), folder, suffix)), labels.append(sys.intern(r[1].strip())), rows.append(n)
     return cols, files, labels, rows, faults
 
-def _picture_of(id, folder, suffix): return os.path.normpath(os.path.join(folder, id if suffix and id.endswith(suffix) else f'{id}{suffix}'))
+def _picture_of(id, folder, suffix): return os.path.normpath(os.path.join(folder, id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'))
 
 def _hint(file, cols):
     found = [s for e in IMG_EXTENSIONS for s in (e, e.upper()) if os.path.isfile(f'{file}{s}')]
@@ -855,8 +855,7 @@ def _get_full(name):
         return _settle(Path(tmp)/name, dest)
 
 # %% ../nbs/01_data_look.ipynb #4248819d
-_full_settings = {'dogscats': (resnet34, 224, 64), 'dogbreeds': (resnext101_64, 224, 64)}
-_sketch_settings = {'dogscats': ('sketchnet', 128, 64), 'dogbreeds': ('sketchnet', 64, 64)}
+_full_settings, _sketch_settings = {'dogbreeds': (resnext101_64, 224, 64)}, {'dogbreeds': ('sketchnet', 64, 64)} # where they are not the usual ones
 
 def lesson(
     name: str, # a data set, see `get_dataset`

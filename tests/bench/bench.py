@@ -54,7 +54,6 @@ def loop(n=5000, width=2560, epochs=3):
 def thirty_lines(n=10_222, width=2048, classes=120, bs=210, cycles=25):
     "Phase 1 of lesson 5 at the size of the competition, on made-up features; beside it nothing but the matrix products of forward and backward passes."
     import numpy as np, torch
-    import imgcourse.all
     from torch import nn
     from torch.utils.data import DataLoader
     from imgcourse.all import FeatureDataset, Features, Learner, Shuffle, as_is, get_cv_idxs, make_head
@@ -69,9 +68,9 @@ def thirty_lines(n=10_222, width=2048, classes=120, bs=210, cycles=25):
     layers = [m for m in learn.model if isinstance(m, nn.Linear)]
     def products():
         for _ in range(cycles):
-            for i in range(-(-(~val).sum()//bs)):
+            for _ in range(-(-(~val).sum()//bs)):
                 for m in layers: v = torch.ones(bs, m.in_features); g = v@m.weight.T; g@m.weight; g.T@v
-            for i in range(-(-val.sum()//bs)):
+            for _ in range(-(-val.sum()//bs)):
                 for m in layers: torch.ones(bs, m.in_features)@m.weight.T
     with torch.no_grad(): bare = timed(products)
     line(f'{cycles} cycles on {n:,} x {width:,} features', timed(lambda: learn.fit(1e-2, n_cycle=cycles, cycle_len=1)), bare, "its bare matrix products' time")
