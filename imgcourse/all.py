@@ -23,6 +23,8 @@ from .schedule import *
 from .finetune import *
 from .checkpoint import *
 from .breeds import *
+from .nets import *
+from .board import *
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

@@ -197,7 +197,7 @@ class PictureTransform:
         mean: Sequence[float], # of each channel, 0 to 1
         std: Sequence[float], # likewise
     ):
-        self.steps, self.min_side, self.mean, self.std = v2.Compose(steps), min_side, tuple(mean), tuple(std)
+        self.steps, self.min_side, self.mean, self.std = v2.Compose(steps or [v2.Identity()]), min_side, tuple(mean), tuple(std)
         self.normalize = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 
     def __call__(self, im: Image.Image) -> torch.Tensor: return self.finish([self.steps(im)])[0]
@@ -290,6 +290,7 @@ def seed_all(
 # %% ../nbs/01_data_look.ipynb #4810a364
 class PictureDataset(Dataset):
     "Pictures with their classes; an item is `(tensor (3, sz, sz), class number)`. `items` are files or arrays, as the subclass says."
+    on_device = False # do the batches come from there already?
     def __init__(
         self,
         items: Sequence, # one for each picture
@@ -348,8 +349,9 @@ class ImageClassifierData:
         self.val_ds, self.aug_ds = kind(*val, tfms[1]), kind(*val, tfms[0], augmented=True)
         self.trn_y, self.val_y, test = trn[1], val[1], None if test is None else (test, np.full(len(test), -1, np.int64))
         self.test_ds, self.test_aug_ds = test and kind(*test, tfms[1]), test and kind(*test, tfms[0], augmented=True)
-        if num_workers is None: num_workers = min(8, os.cpu_count()) if torch.cuda.is_available() else 0
-        def loader(ds, **kw): return None if ds is None else DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=torch.cuda.is_available(), **kw)
+        ahead = torch.cuda.is_available() and not kind.on_device # is there something to fetch batches for?
+        if num_workers is None: num_workers = min(8, os.cpu_count()) if ahead else 0
+        def loader(ds, **kw): return None if ds is None else DataLoader(ds, bs, collate_fn=as_is, num_workers=num_workers, pin_memory=ahead, **kw)
         self.trn_dl = loader(self.trn_ds, sampler=Shuffle(len(self.trn_ds)), persistent_workers=num_workers > 0, drop_last=len(self.trn_ds) % bs == 1)
         self.fix_dl, self.val_dl, self.test_dl = loader(self.fix_ds), loader(self.val_ds), loader(self.test_ds)
         self.aug_dl, self.test_aug_dl = (loader(ds, sampler=ds and InOrder(len(ds))) for ds in (self.aug_ds, self.test_aug_ds))
@@ -855,7 +857,8 @@ def _get_full(name):
         return _settle(Path(tmp)/name, dest)
 
 # %% ../nbs/01_data_look.ipynb #4248819d
-_full_settings, _sketch_settings = {'dogbreeds': (resnext101_64, 224, 64)}, {'dogbreeds': ('sketchnet', 64, 64)} # where they are not the usual ones
+_full_settings = {'dogbreeds': (resnext101_64, 224, 64), 'cifar10': (resnet34, 32, 256), 'cifar100': (resnet34, 32, 64)}
+_sketch_settings = {'dogbreeds': ('sketchnet', 64, 64), 'cifar10': ('sketchnet', 32, 32), 'cifar100': ('sketchnet', 32, 32)} # where they are not the usual ones
 
 def lesson(
     name: str, # a data set, see `get_dataset`

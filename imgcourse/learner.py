@@ -227,7 +227,7 @@ class Metrics(Callback):
             loss, n = learn.accelerator.reduce(torch.stack([self.loss, torch.full_like(self.loss, self.n)])).tolist()
             self.row['training loss'] = loss/n; return
         preds, targs = (torch.cat(t) for t in zip(*self.seen)); self.seen = []
-        self.row['validation loss'] = float(learn.loss_fn(preds, targs))
+        self.row['validation loss'] = learn.loss_fn(preds, targs).item()
         for name, f in learn.metrics.items():
             self.row[name] = float(f(learn.logprobs(preds), targs))
             if hasattr(f, 'reset'): f.reset()
@@ -281,7 +281,7 @@ def predict_dl(
     device = Accelerator().device
     net = (self.full if full else self.model).to(device)
     self.set_mode(False)
-    out = [(self.logprobs(net(x.to(device))).cpu(), y) for x, y in tqdm(iter(dl), 'Predicting', total=len(dl), leave=False, delay=1)] # tqdm would call iter() twice, and start worker processes twice
+    out = [(self.logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in tqdm(iter(dl), 'Predicting', total=len(dl), leave=False, delay=1)] # tqdm would call iter() twice, and start worker processes twice
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 

@@ -63,7 +63,7 @@ def test_public_names_are_documented():
     "Every exported function and class has a docstring, and every parameter of a function a type."
     import importlib, inspect
     bare = []
-    for name in ('sketches', 'data', 'features', 'learner', 'interpret', 'schedule', 'finetune', 'checkpoint', 'breeds', 'cli'):
+    for name in ('sketches', 'data', 'features', 'learner', 'interpret', 'schedule', 'finetune', 'checkpoint', 'breeds', 'nets', 'board', 'cli'):
         module = importlib.import_module(f'imgcourse.{name}')
         for n in module.__all__:
             o = getattr(module, n)
