@@ -42,7 +42,7 @@ def test_folder(tmp_path):
 
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match='dogscats'): make_sketches('horses', tmp_path/'x')
-    with pytest.raises(ValueError, match='cat, dog, plain_black_bulldog … .122 in'): draw_sketch('horse', 1)
+    with pytest.raises(ValueError, match='cat, dog, plain_black_bulldog … .230 in'): draw_sketch('unicorn', 1)
     with pytest.raises(FileExistsError, match='delete'): make_sketches('dogscats', tmp_path)
     with pytest.raises(ValueError, match='at least one'): contact_sheet([])
 
@@ -97,3 +97,20 @@ def test_pixels_are_not_enough(sketches):
     assert len(y) == 2*sketchsets['dogscats'].n_train
     scores = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300)).fit(x, y).score(vx, vy) for c in (1e-5, 1e-4, 1e-3, 1e-2)]
     assert .5 < max(scores) < .75
+
+# ---- the small pictures of lessons 6 and 7
+def test_hundred_classes_are_cifar100_s():
+    "In the order of the real set's list, which is alphabetical."
+    names = list(sketchsets['cifar100'].classes)
+    assert len(names) == 100 == len(set(sketches.cifar100)) and names == sorted(names) and {'aquarium_fish', 'lawn_mower', 'pickup_truck', 'sweet_pepper', 'willow_tree'} <= set(names)
+    assert list(sketchsets['cifar10'].classes) == 'airplane automobile bird cat deer dog frog horse ship truck'.split()
+
+@pytest.mark.parametrize('kind', [*sketches.cifar10, *sketches.cifar100])
+def test_drawings_vary_and_fill_the_picture(kind):
+    ims = [np.asarray(draw_sketch(kind, i, 32)).astype(int) for i in range(3)]
+    assert all(im.shape == (32, 32, 3) and im.std() > 6 for im in ims) and abs(ims[0] - ims[1]).mean() > 5
+
+def test_cifar_folder(tmp_path):
+    folder = make_sketches('cifar10', tmp_path/'c', n_train=2, n_valid=1)
+    assert sorted(f.name for f in folder.iterdir()) == ['test', 'train'] and len(list(folder.glob('train/*/*.jpg'))) == 20 and len(list(folder.glob('test/*/*.jpg'))) == 10
+    assert Image.open(folder/'test/frog/frog.0.jpg').size == (32, 32)

@@ -16,13 +16,22 @@ def keras(net, layers, bs=256, lr=.01, aug=(random_shift, random_flip), precisio
         return learn, lambda: learn.fit(lr, epochs)
     return run
 
+def fast(path, epochs, layers=(32, 64, 128, 256)):
+    tfm = PictureTransform([], 32, (.491, .482, .447), (.247, .243, .262))
+    data = ImageClassifierData.from_paths(path, 256, (tfm, tfm), val_name='test').on_device([alternating_flip, random_crop, cutout])
+    learn = ConvLearner.from_model(FastNet((32, 32, 3), layers, data.c), data)
+    learn.precision = 'bf16'
+    return learn, lambda: learn.fit_one_cycle(epochs, .25, wds=5e-4)
+
 runs = {
     'SimpleNet': (10, keras(SimpleNet, [40])),
     'ConvNet': (10, keras(ConvNet, [20, 40, 80])),
     'ConvNet2': (10, keras(ConvNet2, [10, 20, 40, 80, 160])),
     'ResNet': (40, keras(ResNet, [10, 20, 40, 80, 160], precision='bf16')),
+    'FastNet': (10, fast),
+    'FastNet, wide': (20, lambda path, epochs: fast(path, epochs, (64, 128, 256, 512))), # for a GPU
     'Plain': (45, keras(PlainNet, [32, 32, 256], 128, .001, (), 'bf16')),
-    'Variant': (30, keras(PlainNet, [64, 128, 512], 128, .001, (), 'bf16')),
+    'Variant': (20, keras(PlainNet, [64, 128, 512], 128, .001, (), 'bf16')),
     'Traut': (25, keras(lambda in_shape, layers, n: TrautNet(in_shape, n), [], 64, .001, (), 'bf16')),
 }
 
