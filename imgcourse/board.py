@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['dots', 'Playground', 'PlainNet', 'MaxNormLinear', 'TrautNet', 'TensorBoard']
 
-# %% ../nbs/07_plain_english.ipynb #da16276e
+# %% ../nbs/07_plain_english.ipynb #900a74f1
+from itertools import count
 from pathlib import Path
 from typing import Literal, Sequence
 import warnings
@@ -170,13 +171,14 @@ class TensorBoard(Callback):
     order, keep = 20, ('step', 'epochs')
     def __init__(
         self,
-        log_dir: str | Path = 'logs', # a folder for this run; TensorBoard compares the runs below the folder it is given
+        log_dir: str | Path = 'logs/run', # a folder for this run (if an earlier run has it, '-2' and so on is added); TensorBoard compares the runs below the folder it is given
         n_pictures: int = 16, # validation pictures to show
     ): self.log_dir, self.n_pictures, self.step, self.epochs, self.writer = Path(log_dir), n_pictures, 0, 0, None
 
     def before_fit(self, learn):
         if not learn.accelerator.is_main_process: return
         from torch.utils.tensorboard import SummaryWriter
+        if not self.step: self.log_dir = next(d for i in count(1) if not any((d := self.log_dir.with_name(self.log_dir.name + f'-{i}'*(i > 1))).glob('events.*')))
         self.writer, self.seen = SummaryWriter(self.log_dir), []
         if not self.step: self.write_net(learn)
 
@@ -197,14 +199,16 @@ class TensorBoard(Callback):
     def after_fit(self, learn):
         if self.writer: self.write_steps(); self.writer.close()
 
-    def write_steps(self):
-        for step, loss, lrs in self.seen:
-            self.writer.add_scalar('step/loss', loss, step)
-            for i, lr in enumerate(dict.fromkeys(lrs)): self.writer.add_scalar(f'step/learning rate{f" {i}" if i else ""}', lr, step)
-        self.seen = []
-        self.writer.flush()
+# %% ../nbs/07_plain_english.ipynb #8e4b5d30
+@patch
+def write_steps(self: TensorBoard) -> None:
+    "Write what was noted of each step."
+    for step, loss, lrs in self.seen:
+        self.writer.add_scalar('step/loss', loss, step)
+        for i, lr in enumerate(dict.fromkeys(lrs)): self.writer.add_scalar(f'step/learning rate{f" {i}" if i else ""}', lr, step)
+    self.seen = []
+    self.writer.flush()
 
-# %% ../nbs/07_plain_english.ipynb #b876ddab
 @patch
 def write_net(
     self: TensorBoard,
