@@ -18,14 +18,14 @@ from torch import nn
 from torch.utils.data import DataLoader
 from .data import PictureTransform, keep_random_state
 from .learner import Callback, Learner
-from .nets import KerasNet, classifier
+from .nets import KerasNet, check_shape, classifier
 
 # %% ../nbs/07_plain_english.ipynb #899dd03e
 def dots(
     kind: Literal['circles', 'moons', 'blobs'], # a ring around a heap, two crescents, two heaps
     n: int = 200, # how many
     seed: int = 0, # of the random choice
-) -> tuple[torch.Tensor, torch.Tensor]: # places float32 `(n, 2)`, about -1 to 1, classes `(n,)`: 1 for blue, 0 for orange
+) -> tuple[torch.Tensor, torch.Tensor]: # places float32 `(n, 2)`, within -2 to 2, classes `(n,)`: 1 for blue, 0 for orange
     "Blue and orange dots in the plane, from scikit-learn. Raises `ValueError` for another kind."
     makers = {'circles': lambda: make_circles(n, noise=.1, factor=.35, random_state=seed), 'moons': lambda: make_moons(n, noise=.12, random_state=seed),
               'blobs': lambda: make_blobs(n, centers=[(-.5, -.5), (.5, .5)], cluster_std=.25, random_state=seed)}
@@ -43,6 +43,7 @@ class Playground:
         lr: float = .03, # learning rate of Adam
         seed: int = 0, # of the dots and of the first weights
     ):
+        if not isinstance(hidden, Sequence): raise ValueError(f'hidden is a list of sizes, (4, 2) or (3,) or (), not {hidden!r}')
         self.x, self.y = dots(kind, seed=seed)
         sizes = [2, *hidden]
         with keep_random_state():
@@ -107,11 +108,12 @@ def train(
     epochs: int = 100, # each is one step with all dots
     frames: int = 8, # how often the picture is drawn
 ) -> None:
-    "Train, and show how the net changes."
+    "Train, and show how the net changes. Raises `ValueError` if a number is below 1."
+    if min(epochs, frames) < 1: raise ValueError(f'epochs and frames are numbers of at least 1, not {epochs} and {frames}')
     from IPython.display import display
     shown = display(self.figure(), display_id=True)
-    for _ in range(frames):
-        for _ in range(max(1, epochs//frames)):
+    for k in range(frames):
+        for _ in range(epochs*k//frames, epochs*(k + 1)//frames):
             self.opt.zero_grad(); self.loss().backward(); self.opt.step()
             self.epoch += 1
         if shown: shown.update(self.figure())
@@ -123,6 +125,7 @@ def evaluate(
     dl: DataLoader | None = None, # batches with known classes; None: the validation pictures
 ) -> dict[str, float]: # 'loss' (mean log loss), and each metric under its name
     "The closing score. Raises `ValueError` if the classes of the pictures are unknown."
+    if dl is not None and not isinstance(dl, DataLoader): raise ValueError(f'evaluate takes batches, such as data.val_dl or data.fix_dl, or nothing for the validation pictures; not {dl!r}')
     preds, targs = (torch.from_numpy(t) for t in (self.predict_with_targs() if dl is None else self.predict_dl(dl, full=True)))
     if (targs < 0).any(): raise ValueError('The classes of these pictures are unknown, so there is nothing to score; predict(is_test=True) gives the predictions')
     scores = {'loss': F.nll_loss(preds, targs).item()}
@@ -140,6 +143,8 @@ class PlainNet(KerasNet):
         layers: Sequence[int], # filters of the first pair, filters of the second, size of the dense layer
         n_classes: int, # outputs
     ):
+        check_shape(in_shape, layers)
+        if len(layers) != 3 or min(in_shape[:2]) < 16: raise ValueError(f'PlainNet takes pictures of at least 16 pixels and three sizes: filters, filters, neurons, such as [32, 32, 256]; not {in_shape} and {layers}')
         def pair(n_in, n): return [nn.Conv2d(n_in, n, 3), nn.ReLU(), nn.Conv2d(n, n, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(.25)]
         (h, w, c), (one, two, dense) = in_shape, layers
         high, wide = (((s - 4)//2 - 4)//2 for s in (h, w))
@@ -147,9 +152,10 @@ class PlainNet(KerasNet):
 
 # %% ../nbs/07_plain_english.ipynb #7ece7ca1
 class MaxNormLinear(nn.Linear):
-    "A linear layer whose weights, as one vector for each output, are cut back to the length `max_norm` before each use (Srivastava et al. 2014)."
+    "A linear layer whose weights, as one vector for each output, are cut back to the length `max_norm` (Srivastava et al. 2014): in training the weights themselves, otherwise a copy."
     max_norm = 3
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training: return F.linear(x, self.weight.renorm(2, 0, self.max_norm), self.bias)
         with torch.no_grad(): self.weight.renorm_(2, 0, self.max_norm)
         return super().forward(x)
 
@@ -160,66 +166,74 @@ class TrautNet(KerasNet):
         in_shape: tuple[int, int, int], # height, width, channels
         n_classes: int, # outputs
     ):
+        check_shape(in_shape, [n_classes])
         def conv(n_in, n, pool=()): return [nn.Conv2d(n_in, n, 3, padding=1), nn.ReLU(), *pool, nn.Dropout(.2), nn.BatchNorm2d(n)]
         (h, w, c), pool = in_shape, [nn.MaxPool2d(2)]
         super().__init__(in_shape, *conv(c, 32), *conv(32, 64, pool), *conv(64, 64, pool), *conv(64, 128), nn.Flatten(), nn.Dropout(.2),
             MaxNormLinear(128*(h//4)*(w//4), 256), nn.ReLU(), nn.Dropout(.2), nn.BatchNorm1d(256), nn.Linear(256, 128), nn.ReLU(), *classifier(128, n_classes))
 
-# %% ../nbs/07_plain_english.ipynb #cd0188d8
+# %% ../nbs/07_plain_english.ipynb #83fcfa66
 class TensorBoard(Callback):
-    "Writes for TensorBoard: losses and learning rates of each step, losses and metrics of each epoch, the weights as histograms, some pictures, and the graph of the net. Several trainings with one callback follow one another."
-    order, keep = 20, ('step', 'epochs')
+    "Writes for TensorBoard: loss and learning rates of each training batch, losses and metrics of each epoch, the weights that learn as histograms, some pictures, and the graph of the net. Several trainings with one callback follow one another."
+    order, keep = 7, ('batch', 'epochs', 'seen')
     def __init__(
         self,
         log_dir: str | Path = 'logs/run', # a folder for this run (if an earlier run has it, '-2' and so on is added); TensorBoard compares the runs below the folder it is given
         n_pictures: int = 16, # validation pictures to show
-    ): self.log_dir, self.n_pictures, self.step, self.epochs, self.writer = Path(log_dir), n_pictures, 0, 0, None
+    ): self.log_dir, self.n_pictures, self.batch, self.epochs, self.seen, self.writer = Path(log_dir), n_pictures, 0, 0, [], None
 
     def before_fit(self, learn):
         if not learn.accelerator.is_main_process: return
+        if not self.batch: self.log_dir = next(d for i in count(1) if not any((d := self.log_dir.with_name(self.log_dir.name + f'-{i}'*(i > 1))).glob('events.*')))
         from torch.utils.tensorboard import SummaryWriter
-        if not self.step: self.log_dir = next(d for i in count(1) if not any((d := self.log_dir.with_name(self.log_dir.name + f'-{i}'*(i > 1))).glob('events.*')))
-        self.writer, self.seen = SummaryWriter(self.log_dir), []
-        if not self.step: self.write_net(learn)
+        self.writer, lrs = SummaryWriter(self.log_dir), [g['lr'] for g in learn.opt.param_groups]
+        self.groups = [lrs.index(lr) for lr in dict.fromkeys(lrs)] # one for each rate
+        if not self.batch: self.write_net(learn)
+
+    def before_batch(self, learn): self.lrs = [g['lr'] for g in learn.opt.param_groups]
 
     def after_batch(self, learn):
-        if not (self.writer and learn.training): return
-        self.seen.append((self.step, learn.loss.detach(), [g['lr'] for g in learn.opt.param_groups]))
-        self.step += 1
+        if self.writer and learn.training:
+            self.seen.append((self.batch, learn.loss.detach(), [self.lrs[i] for i in self.groups]))
+            self.batch += 1
 
     def after_epoch(self, learn):
-        if not self.writer: return
         self.epochs += 1
-        for name, value in learn.history[-1].items():
-            if name != 'epoch': self.writer.add_scalar(f'epoch/{name}', value, self.epochs)
-        for name, w in learn.model.named_parameters():
-            if w.requires_grad and w.isfinite().all(): self.writer.add_histogram(f'weights/{name}', w, self.epochs)
-        self.write_steps()
+        if self.writer: self.write_batches(), self.write_epoch(learn)
 
     def after_fit(self, learn):
-        if self.writer: self.write_steps(); self.writer.close()
+        if self.writer: self.write_batches(), self.writer.close()
 
-# %% ../nbs/07_plain_english.ipynb #8e4b5d30
+# %% ../nbs/07_plain_english.ipynb #ff6ce301
 @patch
-def write_steps(self: TensorBoard) -> None:
-    "Write what was noted of each step."
-    for step, loss, lrs in self.seen:
-        self.writer.add_scalar('step/loss', loss, step)
-        for i, lr in enumerate(dict.fromkeys(lrs)): self.writer.add_scalar(f'step/learning rate{f" {i}" if i else ""}', lr, step)
+def write_batches(self: TensorBoard) -> None:
+    "Write what was noted of each batch."
+    for batch, loss, lrs in self.seen:
+        self.writer.add_scalar('batch/loss', loss, batch)
+        for i, lr in enumerate(lrs): self.writer.add_scalar(f'batch/learning rate{f" {i}" if i else ""}', lr, batch)
     self.seen = []
+
+@patch
+def write_epoch(self: TensorBoard, learn: Learner) -> None:
+    "Write losses, metrics and weights."
+    for name, value in learn.history[-1].items():
+        if name != 'epoch': self.writer.add_scalar(f'epoch/{name}', value, self.epochs)
+    for name, w in learn.model.named_parameters():
+        if not w.requires_grad: continue
+        try: self.writer.add_histogram(f'weights/{name}', w, self.epochs)
+        except ValueError: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: there are numbers in it that are none, or beyond all bounds')
     self.writer.flush()
 
+# %% ../nbs/07_plain_english.ipynb #b876ddab
 @patch
 def write_net(
     self: TensorBoard,
     learn: Learner, # before its training
 ) -> None:
     "Write some validation pictures, if the net is given pictures, and the graph of the net, if it can be traced."
-    dl = learn.loaders()[1]
-    x = dl.dataset.__getitems__(list(range(min(self.n_pictures, len(dl.dataset)))))[0]
-    if x.ndim == 4:
-        tfm = getattr(dl.dataset, 'tfm', None)
-        self.writer.add_images('pictures', tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1))
+    ds = learn.loaders()[1].dataset
+    x, tfm = ds.__getitems__(list(range(min(max(self.n_pictures, 1), len(ds)))))[0], getattr(ds, 'tfm', None)
+    if x.ndim == 4 and self.n_pictures: self.writer.add_images('pictures', tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1))
     learn.set_mode(False)
     try:
         with warnings.catch_warnings(), torch.no_grad():

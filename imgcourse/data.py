@@ -472,7 +472,7 @@ def show_batch(
     with keep_random_state():
         torch.seed()
         ds, idxs = self.trn_ds, list(Shuffle(len(self.trn_ds)))[:n]
-        xs, ys = ds.__getitems__(idxs)
+        xs, ys = (t.cpu() for t in ds.__getitems__(idxs))
     _, axs = plt.subplots(-(-len(idxs)//cols), cols, figsize=(1.6*cols, 1.8*-(-len(idxs)//cols)), squeeze=False)
     for ax in axs.flat: ax.axis('off')
     for ax, x, y in zip(axs.flat, xs, ys):

@@ -220,7 +220,7 @@ def _locked(file):
 def _compute(backbone, probe, dtype, ds, keys, store):
     bs = 128 if probe.is_cuda else 16
     net = nn.Sequential(fold_batchnorm(backbone, probe), ConcatPool()).to(probe.device, dtype, memory_format=torch.channels_last)
-    dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=min(8, os.cpu_count()) if probe.is_cuda else 0)
+    dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=min(8, os.cpu_count()) if probe.is_cuda and not ds.dataset.on_device else 0)
     with tqdm(total=len(ds), desc='Features', unit='picture', leave=False, delay=1) as bar:
         for i, (x, _) in enumerate(dl):
             full = x.new_zeros(bs, *x.shape[1:]); full[:len(x)] = x

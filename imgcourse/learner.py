@@ -390,7 +390,7 @@ def pretrained(
     _check_dropouts(xtra_fc, ps), _check_normalization(arch, data)
     if data.bs < 2: raise ValueError('The head needs batches of at least two pictures: batch norm cannot take the variance of one')
     backbone = create_backbone(arch, weights, **model_args)
-    with torch.inference_mode(): width = ConcatPool()(backbone(data.val_ds[0][0][None])).shape[1]
+    with torch.inference_mode(): width = ConcatPool()(backbone(data.val_ds[0][0][None].to(backbone.device))).shape[1]
     return cls(backbone, make_head(width, data.c, xtra_fc, ps), data, precompute, metrics=metrics, opt_fn=opt_fn, cbs=cbs)
 
 def _check_normalization(arch, data):

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['keras_kinds', 'BatchTransform', 'TensorPictures', 'random_shift', 'random_flip', 'KerasNet', 'classifier',
-           'SimpleNet', 'LayerRow', 'layer_rows', 'summary', 'KerasProgress', 'GlobalMaxPool2d', 'ConvNet', 'ConvLayer',
-           'ConvNet2', 'Add', 'ResLayer', 'ResNet', 'NormLayer', 'NormRes', 'Scale', 'FastNet', 'alternating_flip',
-           'random_crop', 'cutout']
+           'SimpleNet', 'check_shape', 'LayerRow', 'layer_rows', 'summary', 'TrainingAccuracy', 'KerasProgress',
+           'GlobalMaxPool2d', 'ConvNet', 'ConvLayer', 'ConvNet2', 'Add', 'ResLayer', 'ResNet', 'NormLayer', 'NormRes',
+           'Scale', 'FastNet', 'alternating_flip', 'random_crop', 'cutout']
 
-# %% ../nbs/06_keras_resnet.ipynb #8f8562c1
-import math, re, time
+# %% ../nbs/06_keras_resnet.ipynb #9d979d00
+import math, re, time, warnings
 from collections import Counter
 from functools import partial
 from typing import Callable, NamedTuple, Sequence
@@ -21,8 +21,8 @@ from PIL import Image
 from timm.layers import create_conv2d
 from torch import nn
 from tqdm.auto import tqdm
-from .data import ArrayDataset, ImageClassifierData, PictureTransform
-from .learner import ConvLearner, Learner, Progress
+from .data import ArrayDataset, ImageClassifierData, PictureTransform, keep_random_state
+from .learner import Callback, ConvLearner, Learner, Progress
 
 # %% ../nbs/06_keras_resnet.ipynb #94f45f66
 class BatchTransform(PictureTransform):
@@ -30,7 +30,7 @@ class BatchTransform(PictureTransform):
     def __init__(
         self,
         base: PictureTransform, # whose mean and standard deviation are used
-        aug: Sequence[Callable] = (), # functions of `(x, idxs, epoch, g)`: pictures `(n, 3, height, width)`, their numbers `(n,)`, the epoch, a source of random numbers
+        aug: Sequence[Callable] = (), # functions of `(x, idxs, epoch, g)`: pictures `(n, 3, height, width)`, their numbers `(n,)`, a number that grows by one with each epoch, a source of random numbers
     ):
         super().__init__([], base.min_side, base.mean, base.std)
         self.aug = list(aug)
@@ -39,7 +39,7 @@ class BatchTransform(PictureTransform):
         self,
         x: torch.Tensor, # uint8 `(n, height, width, 3)`
         idxs: torch.Tensor, # the numbers of the pictures in their data set, int64 `(n,)`
-        epoch: int, # from 0
+        epoch: int, # a number that grows by one with each epoch
         g: torch.Generator, # on the device of `x`
     ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
         "Normalized pictures, augmented by one function after the other."
@@ -48,12 +48,12 @@ class BatchTransform(PictureTransform):
         for f in self.aug: x = f(x, idxs, epoch, g)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def __repr__(self) -> str: return f'BatchTransform({self.aug}, mean={self.mean}, std={self.std})'
+    def __repr__(self) -> str: return f'BatchTransform({self.aug}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
 
 # %% ../nbs/06_keras_resnet.ipynb #d8d665c3
 class TensorPictures(ArrayDataset):
     "Pictures of one size in one tensor on any device; gives normalized and augmented batches there."
-    on_device, sampler = True, None
+    on_device, sampler, names = True, None, None
     def __init__(
         self,
         items: torch.Tensor, # pictures, uint8 `(n, height, width, 3)`
@@ -65,28 +65,46 @@ class TensorPictures(ArrayDataset):
         self.targets = torch.as_tensor(y, device=items.device)
 
     def __getitems__(self, idxs: list) -> tuple[torch.Tensor, torch.Tensor]: # numbers or `Seeded` numbers to pictures `(n, 3, height, width)`, classes `(n,)`
-        i = torch.tensor(idxs, device=self.items.device)
-        g = torch.Generator(i.device).manual_seed(getattr(idxs[0], 'seed', 0))
-        return self.tfm.batch(self.items[i], i, self.sampler.epoch if self.sampler else 0, g), self.targets[i]
+        i, seed = torch.tensor(idxs, device=self.items.device), getattr(idxs[0], 'seed', 0)
+        epoch = self.sampler.epoch + (self.sampler.seed or 0) if self.sampler else seed
+        return self.tfm.batch(self.items[i], i, epoch, torch.Generator(i.device).manual_seed(seed)), self.targets[i]
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]: return self.__getitems__([i])[0][0], int(self.y[i])
     def picture(self, i: int) -> Image.Image: return Image.fromarray(self.items[i].cpu().numpy())
     def key(self, i: int) -> str: return ArrayDataset([self.items[i].cpu().numpy()], self.y, self.tfm).key(0)
+    def name(self, i: int) -> str: return self.names[i] if self.names else super().name(i)
 
 # %% ../nbs/06_keras_resnet.ipynb #949e7cf5
 @patch
 def on_device(
     self: ImageClassifierData,
-    aug: Sequence[Callable] = (), # augments training batches, see `BatchTransform`
+    aug: Sequence[Callable] = (), # augments training batches: `[random_shift, random_flip]`; see `BatchTransform`
 ) -> ImageClassifierData: # the same pictures; for sets that fit into memory
-    "Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the processor's memory)."
-    tfm = self.val_ds.tfm
+    "Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the processor's memory). Raises `ValueError` if they are not of one size, or if `aug` is not for batches."
+    tfm, aug = self.val_ds.tfm, _check_aug(aug)
     if not isinstance(tfm, PictureTransform): raise ValueError('on_device needs a transform that it can undo: a PictureTransform, as tfms_from_model makes them')
-    def whole(dl): return dl and torch.cat([(tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1) for x, _ in tqdm(iter(dl), 'Reading', total=len(dl), leave=False, delay=1)]).to(Accelerator().device)
-    data = ImageClassifierData(self.path, (whole(self.fix_dl), self.trn_y), (whole(self.val_dl), self.val_y), self.classes,
-        (BatchTransform(tfm, aug), BatchTransform(tfm)), self.bs, whole(self.test_dl), TensorPictures)
+    if not aug and str(self.trn_ds.tfm.steps) != str(tfm.steps): warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; say how batches are: on_device([random_flip, random_crop])', stacklevel=2)
+    with keep_random_state(): trn, val, test = (dl and _one_tensor(dl, tfm) for dl in (self.fix_dl, self.val_dl, self.test_dl))
+    base = PictureTransform([], trn.shape[1], tfm.mean, tfm.std)
+    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, (BatchTransform(base, aug), BatchTransform(base)), self.bs, test, TensorPictures)
     data.trn_ds.sampler = data.trn_dl.sampler
+    for name in ('trn_ds', 'fix_ds', 'val_ds', 'aug_ds', 'test_ds', 'test_aug_ds'):
+        if ds := getattr(self, name): getattr(data, name).names = [ds.name(i) for i in range(len(ds))]
     return data
+
+# %% ../nbs/06_keras_resnet.ipynb #2ea87eed
+def _one_tensor(dl, tfm):
+    try: batches = [(tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1) for x, _ in tqdm(iter(dl), 'Reading', total=len(dl), leave=False, delay=1)]
+    except ValueError as e: raise ValueError(f'The pictures are not all of one size ({e}); tfms=tfms_from_model(arch, sz) makes them so') from None
+    return torch.cat(batches).to(Accelerator().device)
+
+def _check_aug(aug):
+    for f in [aug] if callable(aug) else aug:
+        x = torch.rand(2, 3, 32, 32)
+        try: ok = f(x, torch.arange(2), 0, torch.Generator()).shape == x.shape
+        except (TypeError, AttributeError): ok = False
+        if not ok or callable(aug): raise ValueError(f'aug is a list of functions that take a batch (x, idxs, epoch, g) and return one of the same shape, such as [random_flip, random_crop], not {aug}. (transforms_side_on and the like go to tfms_from_model.)')
+    return list(aug)
 
 # %% ../nbs/06_keras_resnet.ipynb #aff59b76
 def random_shift(
@@ -124,6 +142,9 @@ class KerasNet(nn.Sequential):
         try: layer_rows(self, in_shape)
         except RuntimeError as e: raise ValueError(f'Pictures of {in_shape} (height, width, channels) do not fit these layers: {e}') from None
 
+    def __getitem__(self, i): # a part of the layers is a plain nn.Sequential
+        return nn.Sequential(*list(self)[i]) if isinstance(i, slice) else super().__getitem__(i)
+
     def loss(
         self,
         preds: torch.Tensor, # logprobs `(n, classes)`
@@ -149,13 +170,17 @@ class SimpleNet(KerasNet):
         layers: Sequence[int], # sizes of the hidden layers
         n_classes: int, # outputs
     ):
-        _check_shape(in_shape, layers)
+        check_shape(in_shape, layers)
         sizes = [math.prod(in_shape), *layers]
         hidden = [m for i, o in zip(sizes, sizes[1:]) for m in (nn.Linear(i, o), nn.ReLU())]
         super().__init__(in_shape, nn.Flatten(), *hidden, *classifier(sizes[-1], n_classes))
 
-# %% ../nbs/06_keras_resnet.ipynb #cc2cb6b6
-def _check_shape(in_shape, layers):
+# %% ../nbs/06_keras_resnet.ipynb #817b8674
+def check_shape(
+    in_shape: tuple[int, int, int], # of a picture
+    layers: Sequence[int], # sizes
+) -> None:
+    "Raises `ValueError` if they are not what they should be."
     if len(in_shape) != 3 or in_shape[0] in (1, 3) and in_shape[2] > 4: raise ValueError(f'in_shape is (height, width, channels), as in Keras: (32, 32, 3); not {tuple(in_shape)}')
     if not isinstance(layers, Sequence) or not layers: raise ValueError(f'layers is a list of sizes, at least one: [20, 40, 80]; not {layers!r}')
 
@@ -172,8 +197,8 @@ keras_kinds = {'Conv2D': nn.Conv2d, 'Dense': nn.Linear, 'BatchNormalization': (n
                'MaxPooling2D': nn.MaxPool2d, 'AveragePooling2D': nn.AvgPool2d} # other layers are called what their class is called
 
 def _kind(m): return next((k for k, types in keras_kinds.items() if isinstance(m, types)), getattr(m, 'keras_kind', type(m).__name__))
-def _measured(m): return sum(b.numel() for n, b in m.named_buffers(recurse=False) if n in ('running_mean', 'running_var'))
-def _keras_shape(t): return (None, *t.shape[2:], t.shape[1]) if t.ndim > 2 else (None, *t.shape[1:])
+def _measures(m): return [b for n, b in m.named_buffers(recurse=False) if n in ('running_mean', 'running_var')]
+def _keras_shape(t): return (None, *t.shape[2:], t.shape[1]) if t.ndim == 4 else (None, *t.shape[1:])
 
 # %% ../nbs/06_keras_resnet.ipynb #697d1aa2
 def layer_rows(
@@ -183,15 +208,19 @@ def layer_rows(
     "A row for each layer that a picture passes through."
     rows, names, counts, done = [], {}, Counter(), set()
     def note(kind, out, params=0, ins=()):
+        out = out[0] if isinstance(out, tuple) else out
         if not torch.is_tensor(out): return
         counts[kind] += 1
         name = re.sub('(?<=[a-z])(?=[A-Z])', '_', kind.removesuffix('Layer')).lower() + f'_{counts[kind]}'
         rows.append(LayerRow(name, kind, _keras_shape(out), params, [names.get(id(t), ('', None))[0] for t in ins if torch.is_tensor(t)]))
         names[id(out)] = name, out # as long as it is kept, nothing else gets its id
-    def hook(m, ins, out): note(_kind(m), out, 0 if m in done else sum(p.numel() for p in m.parameters(recurse=False)) + _measured(m), ins); done.add(m)
-    x = torch.zeros(1, in_shape[2], *in_shape[:2], device=next(model.parameters()).device)
+    def hook(m, ins, named, out):
+        own = [t for t in [*m.parameters(recurse=False), *_measures(m)] if t not in done]
+        note(_kind(m), out, sum(t.numel() for t in own), (*ins, *named.values())); done.update(own)
+    first = next(model.parameters(), torch.zeros(1))
+    x = torch.zeros(1, in_shape[2], *in_shape[:2], device=first.device, dtype=first.dtype)
     note('InputLayer', x)
-    hooks = [m.register_forward_hook(hook) for m in model.modules() if not list(m.children()) or list(m.parameters(recurse=False))]
+    hooks = [m.register_forward_hook(hook, with_kwargs=True) for m in model.modules() if not list(m.children()) or list(m.parameters(recurse=False))]
     modes = [(m, m.training) for m in model.modules()]
     try:
         with torch.no_grad(): model.eval()(x)
@@ -210,11 +239,11 @@ def summary(
     cells = [(f'{r.name} ({r.kind})', str(r.shape), f'{r.params:,}', r.inputs) for r in rows]
     a, b, c = (max(len(x[i]) for x in cells + [('Layer (type)', 'Output Shape', 'Param #')]) + 3 for i in range(3))
     chain = all(r.inputs == [before.name] for before, r in zip(rows, rows[1:]))
-    width = a + b + c + (0 if chain else max(len(n) for r in rows for n in r.inputs))
+    width = a + b + c + (0 if chain else max((len(n) for r in rows for n in r.inputs), default=0))
     print(f'{"Layer (type)":{a}}{"Output Shape":{b}}{"Param #":{c}}{"" if chain else "Connected to"}\n{"="*width}')
     for layer, shape, params, ins in cells: print(f'{layer:{a}}{shape:{b}}{params:{c}}' + ('' if chain else f'\n{"":{a + b + c}}'.join(ins)))
     learnt, frozen = (sum(p.numel() for p in model.parameters() if p.requires_grad == g) for g in (True, False))
-    frozen += sum(map(_measured, model.modules()))
+    frozen += sum(t.numel() for m in model.modules() for t in _measures(m))
     print(f'{"="*width}\nTotal params: {learnt + frozen:,}\nTrainable params: {learnt:,}\nNon-trainable params: {frozen:,}')
 
 @patch
@@ -228,23 +257,30 @@ def summary(self: Learner) -> None:
     c, h, w = self.data.val_ds[0][0].shape
     summary(self.full, (h, w, c))
 
-# %% ../nbs/06_keras_resnet.ipynb #f5326b8a
-class KerasProgress(Progress):
-    "Lines as Keras prints them, with the accuracy in training; `learn.history` gets it as 'training accuracy'."
-    keep = ('right',)
+# %% ../nbs/06_keras_resnet.ipynb #3ab9a9a2
+class TrainingAccuracy(Callback):
+    "Adds 'training accuracy' to each row of `learn.history`: of all batches of the epoch, each as it was before its step."
+    order, keep = 1, ('right', 'n')
     def before_pass(self, learn):
-        super().before_pass(learn)
-        if learn.training: self.right, self.steps = 0, len(learn.dl)
+        if learn.training: self.right, self.n = 0, 0
 
     def after_batch(self, learn):
-        if learn.training: self.right += (learn.preds.argmax(1) == learn.y).sum()/len(learn.dls[0].dataset)
+        if learn.training: self.right, self.n = self.right + (learn.logprobs(learn.preds).argmax(1) == learn.y).sum(), self.n + len(learn.y)
 
     def after_epoch(self, learn):
-        row = learn.history[-1]
-        row['training accuracy'] = float(learn.accelerator.reduce(torch.as_tensor(self.right, device=learn.accelerator.device)))
+        right, n = learn.accelerator.reduce(torch.tensor([float(self.right), self.n], device=learn.accelerator.device)).tolist()
+        learn.history[-1]['training accuracy'] = right/n
+
+class KerasProgress(Progress):
+    "Two lines for each epoch, as Keras prints them."
+    def before_pass(self, learn):
+        if learn.training: self.steps = len(learn.dls[0])
+        super().before_pass(learn)
+
+    def after_epoch(self, learn):
         if not learn.accelerator.is_main_process: return
-        seconds = time.perf_counter() - self.start
-        shown = {'loss': row['training loss'], 'acc': row['training accuracy'], 'val_loss': row['validation loss'], **{f'val_{n.replace("accuracy", "acc")}': row[n] for n in learn.metrics}}
+        row, seconds = learn.history[-1], time.perf_counter() - self.start
+        shown = {'loss': row['training loss'], 'acc': row.get('training accuracy', math.nan), 'val_loss': row['validation loss'], **{f'val_{n.replace("accuracy", "acc")}': row[n] for n in learn.metrics}}
         print(f'Epoch {learn.epoch + 1}/{learn.n_epochs}\n{self.steps}/{self.steps} - {seconds:.1f}s {1000*seconds/self.steps:.0f}ms/step - ' + ' - '.join(f'{k}: {v:.4f}' for k, v in shown.items()), flush=True)
 
 # %% ../nbs/06_keras_resnet.ipynb #a5c1f4c1
@@ -257,10 +293,14 @@ def from_model(
     data: ImageClassifierData, # what to learn from
     **kwargs # passed on to `Learner`: metrics, opt_fn, loss_fn, cbs
 ) -> Learner: # a plain learner: all of the model is trained
-    "A learner for a model of your own. A `KerasNet` brings its loss and its optimizer along, and prints Keras's lines. Raises `ValueError` if its output does not fit the classes."
+    "A learner for a model of your own. A `KerasNet` brings its loss and its optimizer along, and prints Keras's lines. Raises `ValueError` if it does not fit the pictures or the classes."
     if not isinstance(model, KerasNet): return _from_model(model, data, **kwargs)
-    learn = _from_model(model, data, **{'opt_fn': model.opt_fn, 'loss_fn': model.loss, **kwargs})
-    learn.cbs = [KerasProgress() if type(cb) is Progress else cb for cb in learn.cbs]
+    try: learn = _from_model(model, data, **{'opt_fn': model.opt_fn, **kwargs})
+    except RuntimeError as e:
+        c, h, w = data.val_ds[0][0].shape
+        raise ValueError(f'The net was made for pictures of {model.in_shape} (height, width, channels); those of the data are {(h, w, c)} (grey ones get three channels, too): {e}') from None
+    learn.loss_fn = kwargs.get('loss_fn', model.loss)
+    learn.cbs = [KerasProgress() if type(cb) is Progress else cb for cb in learn.cbs] + [TrainingAccuracy()]
     return learn
 
 # %% ../nbs/06_keras_resnet.ipynb #b6cbacd6
@@ -277,7 +317,7 @@ class ConvNet(KerasNet):
         layers: Sequence[int], # filters of each convolution
         n_classes: int, # outputs
     ):
-        _check_shape(in_shape, layers)
+        check_shape(in_shape, layers)
         sizes = [in_shape[2], *layers]
         convs = [m for i, o in zip(sizes, sizes[1:]) for m in (nn.Conv2d(i, o, 3, stride=2), nn.ReLU())]
         super().__init__(in_shape, *convs, GlobalMaxPool2d(), *classifier(sizes[-1], n_classes))
@@ -307,7 +347,7 @@ class ConvNet2(KerasNet):
         layers: Sequence[int], # filters of each convolution
         n_classes: int, # outputs
     ):
-        _check_shape(in_shape, layers)
+        check_shape(in_shape, layers)
         super().__init__(in_shape, nn.Conv2d(in_shape[2], layers[0], 5, padding=2), nn.ReLU(),
             *[ConvLayer(i, o, stride=2) for i, o in zip(layers, layers[1:])], GlobalMaxPool2d(), *classifier(layers[-1], n_classes))
 
@@ -339,7 +379,7 @@ class ResNet(KerasNet):
         l2: float = 1e-6, # penalty on the kernels of the blocks
         p: float = .1, # dropout before the last layer, 0 to 1
     ):
-        _check_shape(in_shape, layers)
+        check_shape(in_shape, layers)
         blocks = [m for i, o in zip(layers, layers[1:]) for m in (ConvLayer(i, o, stride=2, l2=l2), ResLayer(o, l2=l2), ResLayer(o, l2=l2))]
         super().__init__(in_shape, nn.Conv2d(in_shape[2], layers[0], 7, padding=3), nn.ReLU(), *blocks, GlobalMaxPool2d(), nn.Dropout(p), *classifier(layers[-1], n_classes))
 
@@ -385,7 +425,7 @@ class FastNet(KerasNet):
         layers: Sequence[int], # filters of the first convolution and of each block
         n_classes: int, # outputs
     ):
-        _check_shape(in_shape, layers)
+        check_shape(in_shape, layers)
         blocks = [m for i, o in zip(layers, layers[1:]) for m in (NormLayer(i, o, pool=2), NormRes(o))]
         super().__init__(in_shape, NormLayer(in_shape[2], layers[0]), *blocks, GlobalMaxPool2d(), nn.Linear(layers[-1], n_classes, bias=False), Scale(1/8), nn.LogSoftmax(1))
 
@@ -393,11 +433,11 @@ class FastNet(KerasNet):
 def alternating_flip(
     x: torch.Tensor, # pictures `(n, 3, height, width)`
     idxs: torch.Tensor, # their numbers `(n,)`
-    epoch: int, # from 0
+    epoch: int, # a number that grows by one with each epoch
     g: torch.Generator, # not used
 ) -> torch.Tensor: # as `x`
-    "Mirror each picture in every other epoch, half of them in the even ones (Jordan 2024): two epochs show all pictures both ways."
-    first = (idxs*0x9E3779B1 >> 16) % 2
+    "Mirror each picture in every other epoch, half of them in the even ones (Jordan 2024): two epochs of a training show all pictures both ways."
+    first = (idxs*0x9E3779B1 >> 16) % 2 # as good as random
     return torch.where(((first + epoch) % 2 == 1).view(-1, 1, 1, 1), x.flip(-1), x)
 
 # %% ../nbs/06_keras_resnet.ipynb #9f0b3d08

@@ -1,11 +1,12 @@
-import io, warnings
+import io, multiprocessing, os
 import numpy as np, pytest, torch
 from PIL import Image
 from sklearn.metrics import log_loss
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-import imgcourse.checkpoint, imgcourse.finetune
+import imgcourse.finetune
 from imgcourse.board import MaxNormLinear, PlainNet, Playground, TensorBoard, TrautNet, dots
+from imgcourse.checkpoint import Checkpoint
 from imgcourse.data import ImageClassifierData, PictureTransform, tfms_from_model
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy_np, set_seed
 from imgcourse.nets import SimpleNet, layer_rows
@@ -23,24 +24,50 @@ def test_log_holds_what_happened(tmp_path):
     log = read(tmp_path/'run')
     for name in ('training loss', 'validation loss', 'accuracy'): assert scalars(log, f'epoch/{name}') == pytest.approx([r[name] for r in learn.history], rel=1e-5)
     assert [e.step for e in log.Scalars('epoch/accuracy')] == [1, 2]
-    assert scalars(log, 'step/loss') == pytest.approx([float(l) for l in learn.sched.losses], rel=1e-5) and len(scalars(log, 'step/loss')) == 8
-    assert len(set(scalars(log, 'step/learning rate'))) > 3 and max(scalars(log, 'step/learning rate')) <= .0100001
+    assert scalars(log, 'batch/loss') == pytest.approx([float(l) for l in learn.sched.losses], rel=1e-5) and len(scalars(log, 'batch/loss')) == 8
+    assert scalars(log, 'batch/learning rate') == pytest.approx([lrs[0] for lrs in learn.sched.lrs], rel=1e-5)
     assert set(log.Tags()['histograms']) == {f'weights/{n}' for n, _ in learn.model.named_parameters()}
     last = log.Histograms('weights/1.weight')
     assert len(last) == 2 and last[-1].histogram_value.num == 3072*8
     w = learn.model[1].weight
     assert last[-1].histogram_value.max == pytest.approx(w.max().item(), rel=1e-5) and last[-1].histogram_value.sum == pytest.approx(w.sum().item(), rel=1e-3, abs=1e-3)
-    shown = [np.asarray(Image.open(io.BytesIO(e.encoded_image_string))) for t in log.Tags()['images'] for e in log.Images(t)]
-    want = pictures(30, 32, 1)[0][:3]
-    assert any(im.shape[:2] == (32, 32) and abs(im.astype(int) - want[0]).max() <= 1 for im in shown) or len(shown) == 1 and shown[0].size >= want.size
     assert log.Tags()['graph']
+
+def test_pictures_are_those_of_the_data(tmp_path):
+    "Side by side, not normalized."
+    learn = learner(small_data(tfm=PictureTransform([], 32, (.5, .4, .3), (.2, .3, .4))), cbs=[TensorBoard(tmp_path, n_pictures=3)])
+    learn.fit(.01, 1)
+    shown = np.asarray(Image.open(io.BytesIO(read(tmp_path).Images('pictures')[0].encoded_image_string))).astype(int)
+    assert shown.shape == (32, 96, 3) and abs(shown - np.concatenate(pictures(30, 32, 1)[0][:3], 1)).max() <= 1
+    learner(cbs=[TensorBoard(tmp_path/'none', n_pictures=0)]).fit(.01, 1)
+    assert not read(tmp_path/'none').Tags()['images'] and read(tmp_path/'none').Tags()['graph']
+
+def test_each_run_has_a_folder(tmp_path):
+    "A cell that is run again does not lay its curve over the first one."
+    for _ in range(3): learn = learner(cbs=[TensorBoard(tmp_path/'a')]); learn.fit(.01, 1)
+    assert [len(scalars(read(tmp_path/f), 'batch/loss')) for f in ('a', 'a-2', 'a-3')] == [4, 4, 4] and learn.cbs[-2].log_dir == tmp_path/'a-3'
+
+def test_resumed_log(tmp_path):
+    "Nothing of the batches before the stop is lost, and epochs are counted on."
+    class Stop(Callback):
+        def before_batch(self, learn):
+            if learn.training and (learn.epoch, learn.i) == (1, 2): os._exit(3)
+    def run(cbs=(), **kw):
+        learn = learner(cbs=[TensorBoard(tmp_path/'log')]); learn.models_path = tmp_path/'models'
+        learn.fit(.01, 3, cbs=cbs, **kw)
+    p = multiprocessing.get_context('fork').Process(target=run, args=([Checkpoint(part=1), Stop()],)); p.start(); p.join()
+    assert p.exitcode == 3
+    run(resume=True)
+    first, second = read(tmp_path/'log'), read(tmp_path/'log-2')
+    assert {e.step for log in (first, second) for e in log.Scalars('batch/loss')} == set(range(12))
+    assert [e.step for e in second.Scalars('epoch/accuracy')] == [2, 3]
 
 def test_several_trainings_follow_one_another(tmp_path):
     board = TensorBoard(tmp_path)
     learn = learner(cbs=[board])
     learn.fit(.01, 1); learn.fit(.001, 2)
     log = read(tmp_path)
-    assert [e.step for e in log.Scalars('epoch/accuracy')] == [1, 2, 3] and [e.step for e in log.Scalars('step/loss')] == list(range(12))
+    assert [e.step for e in log.Scalars('epoch/accuracy')] == [1, 2, 3] and [e.step for e in log.Scalars('batch/loss')] == list(range(12))
 
 def test_the_log_changes_nothing(tmp_path):
     "Weights, history and random numbers are those of a training without it, with dropout, shuffling and augmentation."
@@ -60,7 +87,9 @@ def test_log_of_other_learners(tmp_path, precision):
     learn.fit(.01, 1)
     log = read(tmp_path/'head')
     assert not log.Tags()['images'] and all(t.startswith('weights/') for t in log.Tags()['histograms']) and log.Tags()['graph']
-    learn.precompute = False; learn.unfreeze(); learn.cbs[-1] = TensorBoard(tmp_path/'all')
+    learn.precompute = False; learn.cbs[-1] = TensorBoard(tmp_path/'frozen'); learn.fit(.01, 1)
+    assert set(read(tmp_path/'frozen').Tags()['histograms']) == {f'weights/{n}' for n, w in learn.model.named_parameters() if w.requires_grad} and 0 < len(read(tmp_path/'frozen').Tags()['histograms']) < 20
+    learn.unfreeze(); learn.cbs[-1] = TensorBoard(tmp_path/'all')
     learn.fit([1e-4, 1e-3, 1e-2], 1)
     log = read(tmp_path/'all')
     rates = {t: scalars(log, t)[0] for t in log.Tags()['scalars'] if 'rate' in t}
@@ -77,10 +106,10 @@ def test_a_net_that_cannot_be_traced_is_trained_all_the_same(tmp_path):
 
 def test_weights_that_are_no_numbers(tmp_path):
     class Poison(Callback):
-        order = 15
+        order = 5
         def after_epoch(self, learn): learn.model[1].weight.data[0, 0] = float('nan')
     learn = learner(cbs=[TensorBoard(tmp_path), Poison()])
-    learn.fit(.01, 1)
+    with pytest.warns(UserWarning, match='no histogram of 1.weight'): learn.fit(.01, 1)
     assert 'weights/1.weight' not in read(tmp_path).Tags()['histograms'] and 'weights/1.bias' in read(tmp_path).Tags()['histograms']
 
 # ---- the closing score
@@ -99,6 +128,8 @@ def test_evaluate_asks_the_whole_model():
 def test_evaluate_without_answers():
     data = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, (PLAIN, PLAIN), test=pictures(5)[0])
     with pytest.raises(ValueError, match='unknown'): learner(data).evaluate(data.test_dl)
+    for wrong in (True, data.val_ds):
+        with pytest.raises(ValueError, match='data.val_dl'): learner(data).evaluate(wrong)
 
 # ---- the nets
 def test_sizes_of_the_nets():
@@ -114,22 +145,34 @@ def test_order_of_the_layers():
     assert kinds == ['InputLayer', *small, *block, *block, *small, 'Flatten', 'Dropout', 'Dense', 'Activation', 'Dropout', 'BatchNormalization', 'Dense', 'Activation', 'Dense', 'Activation']
 
 def test_max_norm():
-    "Long weights are cut back to 3, short ones left alone, also after a training with long steps."
+    "Long weights are cut back to 3, short ones left alone; asking changes no weights."
     layer = MaxNormLinear(4, 2)
-    layer.weight.data = torch.tensor([[6., 0, 8, 0], [1., 1, 0, 0]])
-    out = layer(torch.eye(4)) - layer.bias
-    assert torch.allclose(out.T, torch.tensor([[1.8, 0, 2.4, 0], [1., 1, 0, 0]]), atol=1e-5)
+    long = layer.weight.data = torch.tensor([[6., 0, 8, 0], [1., 1, 0, 0]])
+    for training in (False, True):
+        out = layer.train(training)(torch.eye(4)) - layer.bias
+        assert torch.allclose(out.T, torch.tensor([[1.8, 0, 2.4, 0], [1., 1, 0, 0]]), atol=1e-5)
+        assert torch.allclose(layer.weight.norm(dim=1)[0], torch.tensor(3. if training else 10.))
+
+def test_max_norm_in_training():
     set_seed(0)
     learn = ConvLearner.from_model(TrautNet((16, 16, 3), 3), small_data(sz=16)); learn.fit(.3, 1)
-    lengths = next(m for m in learn.model if isinstance(m, MaxNormLinear)).weight.norm(dim=1)
-    assert lengths.max() <= 3.0001 and lengths.max() > 2.9, 'the limit was reached'
+    layer = next(m for m in learn.model if isinstance(m, MaxNormLinear))
+    assert layer.weight.norm(dim=1).max() > 3, 'the last step was long'
+    layer.train()(torch.zeros(1, layer.in_features))
+    assert layer.weight.norm(dim=1).max() <= 3.0001
+
+@pytest.mark.parametrize('make, message', [(lambda: PlainNet((3, 32, 32), [32, 32, 256], 10), 'height, width, channels'), (lambda: PlainNet(IN, [32, 32, 64, 256], 10), 'three sizes'),
+    (lambda: PlainNet((12, 32, 3), [32, 32, 256], 10), '16 pixels'), (lambda: TrautNet((3, 32, 32), 10), 'height, width, channels'), (lambda: Playground(hidden=3), 'list of sizes'),
+    (lambda: Playground().train(0), 'at least 1'), (lambda: Playground().train(5, frames=0), 'at least 1')])
+def test_what_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message): make()
 
 # ---- the playground
 @pytest.mark.parametrize('kind, hidden', [('circles', (4, 2)), ('moons', (5, 3)), ('blobs', ())])
 def test_playground_learns(kind, hidden):
     play = Playground(kind, hidden)
     start = play.loss().item()
-    play.train(300, frames=2)
+    play.train(300, frames=7)
     assert play.epoch == 300 and play.loss().item() < start/3
 
 def test_playground_leaves_random_numbers_alone():

@@ -4,7 +4,7 @@ import numpy as np, pytest, timm, torch
 import torch.nn.functional as F
 from torch import nn
 from conftest import shared
-import imgcourse.finetune, imgcourse.nets as nets
+import imgcourse.breeds, imgcourse.finetune, imgcourse.nets as nets
 from imgcourse.checkpoint import Checkpoint
 from imgcourse.data import ArrayDataset, ImageClassifierData, PictureTransform, Shuffle, get_dataset, tfms_from_model
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy_np, set_seed
@@ -80,6 +80,9 @@ def test_summary_of_any_model(capsys):
         def forward(self, x): return self.fc(self.fc(x.mean((2, 3)).repeat(1, 2)[:, :4]))
     rows = layer_rows(Odd(), (8, 8, 3))
     assert [r.params for r in rows] == [0, 20, 0, 7] and rows[1].inputs == [''] and rows[2].inputs == ['dense_1']
+    vit = timm.create_model('vit_tiny_patch16_224', img_size=32)
+    assert (None, 5, 192) in [r.shape for r in layer_rows(vit, (32, 32, 3))], 'tokens before their width'
+    summary(FOUR['ConvNet']().to(torch.bfloat16), IN), summary(nn.Sequential(nn.Flatten()), IN)
 
 def test_learner_summary(capsys):
     data = small_data()
@@ -122,10 +125,10 @@ def test_one_step_is_adam_on_cross_entropy_and_penalty():
     torch.manual_seed(0); model = ResNet(IN, [4, 8], 3, l2=.01, p=0)
     torch.manual_seed(0); twin = ResNet(IN, [4, 8], 3, l2=.01, p=0)
     ConvLearner.from_model(model, data).fit(.01, 1)
-    opt, (x, y) = torch.optim.Adam(twin.parameters(), lr=.01), next(iter(data.fix_dl))
+    opt, (x, y) = torch.optim.Adam(twin.parameters(), lr=.01), (t.cpu() for t in next(iter(data.fix_dl)))
     kernels = [m.conv.weight for m in twin.modules() if isinstance(m, ConvLayer)]
     (F.cross_entropy(twin.train()(x), y) + .01*sum((k**2).sum() for k in kernels)).backward(); opt.step()
-    for a, b in zip(model.parameters(), twin.parameters()): assert torch.allclose(a, b, atol=2e-4)
+    for a, b in zip(model.parameters(), twin.parameters()): assert torch.allclose(a.cpu(), b, atol=2e-4)
 
 # ---- training in Keras's style
 def test_lines_of_keras(capsys):
@@ -138,6 +141,35 @@ def test_lines_of_keras(capsys):
     row = learn.history[-1]
     assert [float(g) for g in m.groups()] == pytest.approx([row['training loss'], row['training accuracy'], row['validation loss'], row['accuracy']], abs=1e-4)
     assert row['training accuracy'] == pytest.approx(accuracy_np(*learn.predict_dl(data.fix_dl))), 'at a rate of nearly nothing'
+
+@pytest.mark.parametrize('n', [17, 40])
+def test_training_accuracy_of_pictures_that_were_seen(n):
+    "A last batch of one is left out; the accuracy is that of the others."
+    data = small_data(n=n, bs=16)
+    model = KerasNet(IN, nn.AdaptiveAvgPool2d(1), nn.Flatten(), Bright(), nn.LogSoftmax(1))
+    learn = ConvLearner.from_model(model, data); learn.fit(1e-9, 1)
+    assert learn.history[0]['training accuracy'] == 1, 'this net is always right'
+
+class Bright(nn.Linear):
+    "The channel's brightness is the score."
+    def __init__(self): super().__init__(3, 3); self.weight.data, self.bias.data = 50*torch.eye(3), torch.zeros(3)
+
+def test_one_output_for_two_classes(capsys):
+    x, y = pictures(60); y2, (vx, vy) = (y > 0).astype(int), pictures(30, seed=1)
+    data = ImageClassifierData.from_arrays('.', (x, y2), (vx, (vy > 0).astype(int)), 16, (PLAIN, PLAIN)).on_device()
+    net = KerasNet(IN, nn.Flatten(), nn.Linear(3072, 1))
+    with pytest.raises(ValueError, match='loss_fn=binary_loss'): ConvLearner.from_model(net, data)
+    learn = ConvLearner.from_model(net, data, loss_fn=imgcourse.finetune.binary_loss); learn.fit(1e-9, 1)
+    assert learn.history[0]['training accuracy'] == pytest.approx(accuracy_np(*learn.predict_dl(data.fix_dl)), abs=.04)
+
+@pytest.mark.parametrize('make, message', [(lambda: SimpleNet((64, 64, 3), [8], 3), r'made for pictures of \(64, 64, 3\).*\(32, 32, 3\)'), (lambda: ConvNet((32, 32, 1), [8], 3), 'grey ones get three channels'),
+    (lambda: SimpleNet(IN, [8], 4), r'must give \(1, 3\)')])
+def test_nets_that_do_not_fit_the_data(make, message):
+    with pytest.raises(ValueError, match=message): ConvLearner.from_model(make(), small_data())
+
+def test_a_part_of_a_net():
+    net = SimpleNet(IN, [8], 3)
+    assert net[:-1](torch.rand(2, 3, 32, 32)).shape == (2, 3) and net[1].out_features == 8 and len(net[1:3]) == 2
 
 def test_what_is_said_counts_more_than_what_the_net_brings(capsys):
     learn = ConvLearner.from_model(SimpleNet(IN, [8], 3), small_data(), opt_fn=torch.optim.SGD, loss_fn=F.nll_loss)
@@ -169,7 +201,7 @@ def test_on_device_gives_the_same_batches():
     tfm = tfms_from_model('sketchnet', 24)[1]
     plain, held = small_data(on_device=False, tfm=tfm), small_data(tfm=tfm)
     for a, b in ((plain.val_dl, held.val_dl), (plain.fix_dl, held.fix_dl)):
-        for (x, y), (x2, y2) in zip(a, b, strict=True): assert torch.allclose(x, x2, atol=1e-5) and torch.equal(y, y2)
+        for (x, y), (x2, y2) in zip(a, b, strict=True): assert torch.allclose(x, x2.cpu(), atol=1e-5) and torch.equal(y, y2.cpu())
     assert held.classes == plain.classes and len(held.trn_ds) == 60 and held.val_ds.items.dtype == torch.uint8
     x, y = held.val_ds[7]
     assert torch.allclose(x, plain.val_ds[7][0], atol=1e-5) and y == plain.val_ds[7][1]
@@ -192,6 +224,42 @@ def test_on_device_serves_the_rest_of_the_course(capsys):
     assert np.allclose(a.predict(), b.predict(), atol=1e-3) and b.predict(is_test=True).shape == (5, 3)
     a.precompute = b.precompute = False
     assert np.allclose(a.predict(), b.predict(), atol=1e-4)
+    views, y = b.TTA(n_aug=3)
+    assert views.shape == (4, 30, 3) and np.array_equal(y, held.val_y) and len({v.tobytes() for v in views}) > 2
+    b.lr_find(num_it=20); assert len(b.sched.lrs) > 5
+    held.show_batch(2)
+
+def test_on_device_keeps_names(tmp_path):
+    "Those of files, which submissions and lists of losses show."
+    from PIL import Image
+    for split in ('train', 'valid', 'test'):
+        for i, (x, y) in enumerate(zip(*pictures(12))):
+            (tmp_path/split/str(y)).mkdir(parents=True, exist_ok=True); Image.fromarray(x).save(tmp_path/split/str(y)/f'{split}{i}.png')
+    plain = ImageClassifierData.from_paths(tmp_path, tfms=(PLAIN, PLAIN), test_name='test'); held = plain.on_device()
+    for name in ('trn_ds', 'val_ds', 'test_ds'): assert [getattr(held, name).name(i) for i in range(12)] == [getattr(plain, name).name(i) for i in range(12)]
+
+def test_on_device_warns_of_lost_augmentation():
+    tfms = tfms_from_model('sketchnet', 24, max_zoom=1.2)
+    data = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, tfms)
+    with pytest.warns(UserWarning, match='random_flip'): data.on_device()
+
+@pytest.mark.parametrize('aug', [random_flip, [lambda x: x], [nn.Identity()], [lambda x, i, e, g: x.mean(0)]])
+def test_on_device_checks_the_augmentation(aug):
+    with pytest.raises(ValueError, match='list of functions'): small_data(aug)
+
+def test_on_device_needs_one_size(tmp_path):
+    from PIL import Image
+    for split in ('train', 'valid'):
+        for y in 'ab':
+            (tmp_path/split/y).mkdir(parents=True)
+            for i in range(3): Image.new('RGB', (32, 30 + i)).save(tmp_path/split/y/f'{i}.png')
+    with pytest.raises(ValueError, match='one size.*tfms_from_model'): ImageClassifierData.from_paths(tmp_path, tfms=(PLAIN, PLAIN)).on_device()
+
+def test_on_device_leaves_random_numbers_alone():
+    data = small_data(on_device=False)
+    torch.manual_seed(1); a = torch.rand(1)
+    torch.manual_seed(1); data.on_device()
+    assert torch.equal(torch.rand(1), a)
 
 def test_on_device_needs_a_transform_that_can_be_undone():
     data = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, (lambda im: torch.zeros(3, 8, 8),)*2)
@@ -212,6 +280,13 @@ def test_resumed_on_device_to_the_bit(tmp_path, capsys):
     again = learner(2); again.fit_one_cycle(3, .1, resume=True)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values()))
     assert whole.history == again.history
+    done = learner(3); done.fit_one_cycle(3, .1, resume=True)
+    assert done.history == whole.history and 'training accuracy' in done.history[-1]
+
+def test_not_resumed_with_pictures_of_another_size(tmp_path, capsys):
+    def fit(sz): learn = ConvLearner.from_model(ConvNet((sz, sz, 3), [4], 3), small_data(sz=sz)); learn.models_path = tmp_path; learn.fit(.01, 1, resume=True)
+    fit(32)
+    with pytest.raises(ValueError, match='another plan'): fit(16)
 
 # ---- augmentation
 X, IDXS = torch.rand(40, 3, 20, 16, generator=gen(5)), torch.arange(40)
@@ -252,6 +327,17 @@ def test_alternating_flip_follows_the_epochs_of_a_training(capsys):
     ConvLearner.from_model(SimpleNet(IN, [4], 3), data, cbs=[Look()]).fit(.01, 2)
     def of(epoch): return {x.numpy().tobytes() for x in torch.cat(seen[epoch]).contiguous()}
     assert of(1) == {x.flip(-1).contiguous().numpy().tobytes() for x in torch.cat(seen[0])} and not of(0) & of(1)
+
+def test_alternating_flip_of_single_epochs():
+    "Trainings of one epoch each begin at either side by chance; test-time views show both."
+    data = small_data([alternating_flip]); learn = ConvLearner.from_model(SimpleNet(IN, [4], 3), data); learn.cbs = learn.cbs[:1]
+    seen = set()
+    class Look(Callback):
+        def before_batch(self, learn):
+            if learn.training: seen.update(x.numpy().tobytes() for x in learn.x.contiguous())
+    set_seed(0)
+    for _ in range(8): learn.fit(.01, 1, cbs=[Look()])
+    assert len(seen) == 120
 
 def test_crop_takes_windows_of_the_mirrored_picture():
     wide = F.pad(X, (2,)*4, 'reflect'); y = random_crop(X, IDXS, 0, gen())
