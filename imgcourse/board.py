@@ -220,8 +220,8 @@ def write_epoch(self: TensorBoard, learn: Learner) -> None:
         if name != 'epoch': self.writer.add_scalar(f'epoch/{name}', value, self.epochs)
     for name, w in learn.model.named_parameters():
         if not w.requires_grad: continue
-        try: self.writer.add_histogram(f'weights/{name}', w, self.epochs)
-        except ValueError: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: there are numbers in it that are none, or beyond all bounds')
+        if w.abs().max() < 1e20: self.writer.add_histogram(f'weights/{name}', w, self.epochs)
+        else: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: some of its numbers are none, or beyond all bounds')
     self.writer.flush()
 
 # %% ../nbs/07_plain_english.ipynb #b876ddab

@@ -858,7 +858,7 @@ def _get_full(name):
 
 # %% ../nbs/01_data_look.ipynb #4248819d
 _full_settings = {'dogbreeds': (resnext101_64, 224, 64), 'cifar10': (resnet34, 32, 256), 'cifar100': (resnet34, 32, 64)}
-_sketch_settings = {'dogbreeds': ('sketchnet', 64, 64), 'cifar10': ('sketchnet', 32, 32), 'cifar100': ('sketchnet', 32, 32)} # where they are not the usual ones
+_sketch_settings = {'dogbreeds': ('sketchnet', 64, 64), 'cifar10': ('sketchnet', 32, 50), 'cifar100': ('sketchnet', 32, 32)} # where they are not the usual ones
 
 def lesson(
     name: str, # a data set, see `get_dataset`

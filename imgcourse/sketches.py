@@ -848,7 +848,7 @@ class SketchSet:
     valid_name: str = 'valid' # the folder of the pictures to check with
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'}), 'dogbreeds': SketchSet({b: b for b in breeds}, n_train=25, n_valid=5, table=True),
-    'cifar10': SketchSet({c: c for c in sorted([*cifar10, 'cat', 'dog'])}, 32, 200, 100, valid_name='test'), 'cifar100': SketchSet({c: c for c in sorted(cifar100)}, 32, 30, 10, valid_name='test')}
+    'cifar10': SketchSet({c: c for c in sorted([*cifar10, 'cat', 'dog'])}, 32, 200, 100, valid_name='test'), 'cifar100': SketchSet({c: c for c in sorted(cifar100)}, 32, 20, 10, valid_name='test')}
 
 # %% ../nbs/00_sketches.ipynb #ea79f318
 def save_sketch(path:Path, kind:str, seed:int|str, sz:int) -> None:
