@@ -221,7 +221,7 @@ def write_epoch(self: TensorBoard, learn: Learner) -> None:
     for name, w in learn.model.named_parameters():
         if not w.requires_grad: continue
         if w.abs().max() < 1e20: self.writer.add_histogram(f'weights/{name}', w, self.epochs)
-        else: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: some of its numbers are none, or beyond all bounds')
+        else: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: some of its values are not numbers, or beyond all bounds')
     self.writer.flush()
 
 # %% ../nbs/07_plain_english.ipynb #b876ddab
