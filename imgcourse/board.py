@@ -86,6 +86,7 @@ def figure(self: Playground) -> 'plt.Figure':
     plt.close(fig)
     return fig
 
+# %% ../nbs/07_plain_english.ipynb #b50a48fe
 def _draw_net(ax, outs, layers, cmap):
     def place(k, i): return 1.6*k, (outs[k].shape[1] - 1)/2 - i
     for k, layer in enumerate(layers):
@@ -191,7 +192,6 @@ class TensorBoard(Callback):
         if not self.batch: self.write_net(learn)
 
     def before_batch(self, learn): self.lrs = [g['lr'] for g in learn.opt.param_groups]
-
     def after_batch(self, learn):
         if self.writer and learn.training:
             self.seen.append((self.batch, learn.loss.detach(), [self.lrs[i] for i in self.groups]))
