@@ -100,8 +100,9 @@ def _one_tensor(dl, tfm):
 
 def _check_aug(aug):
     for f in [aug] if callable(aug) else aug:
-        x = torch.rand(2, 3, 32, 32)
-        try: ok = f(x, torch.arange(2), 0, torch.Generator()).shape == x.shape
+        x = torch.zeros(2, 3, 32, 32)
+        try:
+            with keep_random_state(): ok = f(x, torch.arange(2), 0, torch.Generator()).shape == x.shape
         except (TypeError, AttributeError): ok = False
         if not ok or callable(aug): raise ValueError(f'aug is a list of functions that take a batch (x, idxs, epoch, g) and return one of the same shape, such as [random_flip, random_crop], not {aug}. (transforms_side_on and the like go to tfms_from_model.)')
     return list(aug)
