@@ -47,17 +47,22 @@ def test_each_run_has_a_folder(tmp_path):
     for _ in range(3): learn = learner(cbs=[TensorBoard(tmp_path/'a')]); learn.fit(.01, 1)
     assert [len(scalars(read(tmp_path/f), 'batch/loss')) for f in ('a', 'a-2', 'a-3')] == [4, 4, 4] and learn.cbs[-2].log_dir == tmp_path/'a-3'
 
+class Die(Callback):
+    "The power fails in the middle of the second epoch."
+    def before_batch(self, learn):
+        if learn.training and (learn.epoch, learn.i) == (1, 2): os._exit(3)
+
+def logged(folder, cbs=(), **kw):
+    learn = learner(cbs=[TensorBoard(folder/'log')]); learn.models_path = folder/'models'
+    learn.fit(.01, 3, cbs=cbs, **kw)
+
+def die(folder): logged(folder, [Checkpoint(part=1), Die()])
+
 def test_resumed_log(tmp_path):
     "Nothing of the batches before the stop is lost, and epochs are counted on."
-    class Stop(Callback):
-        def before_batch(self, learn):
-            if learn.training and (learn.epoch, learn.i) == (1, 2): os._exit(3)
-    def run(cbs=(), **kw):
-        learn = learner(cbs=[TensorBoard(tmp_path/'log')]); learn.models_path = tmp_path/'models'
-        learn.fit(.01, 3, cbs=cbs, **kw)
-    p = multiprocessing.get_context('fork').Process(target=run, args=([Checkpoint(part=1), Stop()],)); p.start(); p.join()
+    p = multiprocessing.get_context('spawn').Process(target=die, args=(tmp_path,)); p.start(); p.join(120)
     assert p.exitcode == 3
-    run(resume=True)
+    logged(tmp_path, resume=True)
     first, second = read(tmp_path/'log'), read(tmp_path/'log-2')
     assert {e.step for log in (first, second) for e in log.Scalars('batch/loss')} == set(range(12))
     assert [e.step for e in second.Scalars('epoch/accuracy')] == [2, 3]
