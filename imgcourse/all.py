@@ -25,6 +25,8 @@ from .checkpoint import *
 from .breeds import *
 from .nets import *
 from .board import *
+from .deploy import *
+from .inside import *
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

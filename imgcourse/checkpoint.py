@@ -18,7 +18,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration, broadcast_object_list
 from fastcore.basics import patch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from .features import WeightsError, load_weights
 from .learner import Callback, ConvLearner, Learner, in_order
 from .schedule import Schedule
@@ -34,13 +34,12 @@ def write_whole(
     file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
     text = json.dumps(about, default=float)
-    save_file(tensors, tmp, {'about': text, 'checksum': _checksum(tensors, text)})
-    with open(tmp, 'r+b') as f: os.fsync(f.fileno())
+    with open(tmp, 'wb') as f: f.write(save(tensors, {'about': text, 'checksum': _checksum(tensors, text)})); f.flush(); os.fsync(f.fileno())
     os.replace(tmp, file)
 
 def _checksum(tensors, text):
     crc = zlib.crc32(text.encode())
-    for k in sorted(tensors): crc = zlib.crc32(tensors[k].reshape(-1).view(torch.uint8).numpy(), zlib.crc32(k.encode(), crc))
+    for k, t in sorted(tensors.items()): crc = zlib.crc32(t.reshape(-1).view(torch.uint8).numpy(), zlib.crc32(f'{k} {t.dtype} {[*t.shape]}'.encode(), crc))
     return f'{crc:08x}'
 
 # %% ../nbs/04b_checkpoints.ipynb #9a1feefd

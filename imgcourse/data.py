@@ -9,8 +9,8 @@ __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'res
            'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'MirroredRotation',
            'PictureTransform', 'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all',
            'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures',
-           'pictures_by_class', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack',
-           'FullSet', 'get_dataset', 'lesson']
+           'pictures_by_class', 'split_folder', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
+           'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
 import csv, hashlib, http.client, lzma, math, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
@@ -140,9 +140,16 @@ def check_pictures(
     return set(bad)
 
 # %% ../nbs/01_data_look.ipynb #a164534f
+_labels = '''airplane automobile bird cat deer dog frog horse ship truck BACKGROUND_Google Faces Faces_easy Leopards Motorbikes accordion airplanes anchor ant barrel bass beaver
+    binocular bonsai brain brontosaurus buddha butterfly camera cannon car_side ceiling_fan cellphone chair chandelier cougar_body cougar_face crab crayfish crocodile
+    crocodile_head cup dalmatian dollar_bill dolphin dragonfly electric_guitar elephant emu euphonium ewer ferry flamingo flamingo_head garfield gerenuk gramophone
+    grand_piano hawksbill headphone hedgehog helicopter ibis inline_skate joshua_tree kangaroo ketch lamp laptop llama lobster lotus mandolin mayfly menorah metronome minaret
+    nautilus octopus okapi pagoda panda pigeon pizza platypus pyramid revolver rhino rooster saxophone schooner scissors scorpion sea_horse snoopy soccer_ball stapler
+    starfish stegosaurus stop_sign strawberry sunflower tick trilobite umbrella watch water_lilly wheelchair wild_cat windsor_chair wrench yin_yang'''.split() # CIFAR-10's ten, then Caltech-101's with its background
+
 default_cfgs = generate_default_cfgs({'sketchnet.imgcourse': dict(
     file=str(Path(sketches.__file__).parent/'weights'/'sketchnet.safetensors'), input_size=(3, 128, 128), pool_size=(4, 4), interpolation='bicubic',
-    mean=(.485, .456, .406), std=(.229, .224, .225), num_classes=112, first_conv='conv1.0', classifier='fc', license='apache-2.0')})
+    mean=(.485, .456, .406), std=(.229, .224, .225), num_classes=112, first_conv='conv1.0', classifier='fc', license='apache-2.0', label_names=tuple(_labels))})
 
 @register_model
 def sketchnet(
@@ -371,14 +378,15 @@ def list_pictures(
 # %% ../nbs/01_data_look.ipynb #41b0a9b1
 def pictures_by_class(
     folder: str | Path, # holds a folder for each class
+    least: int = 2, # how many classes there must be
 ) -> dict[str, list[Path]]: # class: its pictures
-    "The pictures in a folder of class folders. Raises `FileNotFoundError` or `ValueError` if there is no such folder, fewer than two classes, or an empty class."
+    "The pictures in a folder of class folders. Raises `FileNotFoundError` or `ValueError` if there is no such folder, fewer than `least` classes, or an empty class."
     folder = Path(folder)
     if not folder.is_dir(): raise FileNotFoundError(f'There is no folder {folder}. {_folders_beside(folder.absolute())}')
     found = {d.name: list_pictures(d) for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith('.')}
     loose = [f.name for f in folder.iterdir() if f.suffix.lower() in IMG_EXTENSIONS]
-    if loose and len(found) > 1: warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), have no class and are passed over', stacklevel=2)
-    if len(found) < 2: raise ValueError(f'{folder} needs a folder for each class, at least two; it has {list(found) or "none"}' + (f'. It holds pictures itself: did you mean the folder above, {folder.absolute().parent}?' if loose else ''))
+    if loose and len(found) >= least: warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), have no class and are passed over', stacklevel=2)
+    if len(found) < least: raise ValueError(f'{folder} needs a folder for each class, at least {least}; it has {list(found) or "none"}' + (f'. It holds pictures itself: did you mean the folder above, {folder.absolute().parent}?' if loose else ''))
     empty = [c for c, fs in found.items() if not fs]
     if empty: raise ValueError(f'{folder}: no pictures in the class folder{"s" if len(empty) > 1 else ""} {", ".join(empty)}; fill or remove {"them" if len(empty) > 1 else "it"}')
     return found
@@ -481,6 +489,28 @@ def show_batch(
     plt.tight_layout()
 
 # %% ../nbs/01_data_look.ipynb #de91d317
+def split_folder(
+    path: str | Path, # holds a folder for each class
+    valid_pct: float = .2, # the part of each class that is set aside for validation, 0 to 1; at least one picture
+    seed: int = 42, # of the random choice
+    on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
+    least: int = 2, # how many classes there must be
+) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray], list[str]]: # files and class numbers for training, the same for validation, and the names of the classes
+    "Split one folder of class folders at random. Raises `ValueError` if a class has a single picture."
+    if not 0 < valid_pct < 1: raise ValueError(f'valid_pct is a part between 0 and 1, not {valid_pct}')
+    found = pictures_by_class(path, least)
+    single = [c for c, fs in found.items() if len(fs) < 2]
+    if single: raise ValueError(f'{path}/{single[0]} holds a single picture; one to learn from and one to check with are the least')
+    bad = check_pictures([f for fs in found.values() for f in fs], on_error)
+    _check_left(found, bad, path)
+    files, y = _flatten(found, list(found), bad)
+    lot, val = [_digest(f'{seed}/{os.path.relpath(f, path)}') for f in files], []
+    for k in range(len(found)):
+        of_class = sorted(np.flatnonzero(y == k), key=lambda i: lot[i])
+        val += of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]
+    return *_split(files, y, val), list(found)
+
+# %% ../nbs/01_data_look.ipynb #879e3199
 @patch(cls_method=True)
 def from_folder(
     cls: ImageClassifierData,
@@ -494,19 +524,9 @@ def from_folder(
 ) -> ImageClassifierData:
     "Data from one folder of class folders, split at random. Raises `ValueError` if a class has a single picture."
     _check_options(tfms, bs)
-    if not 0 < valid_pct < 1: raise ValueError(f'valid_pct is a part between 0 and 1, not {valid_pct}')
-    found = pictures_by_class(path)
-    single = [c for c, fs in found.items() if len(fs) < 2]
-    if single: raise ValueError(f'{path}/{single[0]} holds a single picture; one to learn from and one to check with are the least')
-    bad = check_pictures([f for fs in found.values() for f in fs], on_error)
-    _check_left(found, bad, path)
-    files, y = _flatten(found, list(found), bad)
-    lot, val = [_digest(f'{seed}/{os.path.relpath(f, path)}') for f in files], []
-    for k in range(len(found)):
-        of_class = sorted(np.flatnonzero(y == k), key=lambda i: lot[i])
-        val += of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]
-    _check_classes(y[np.isin(np.arange(len(y)), val, invert=True)], y[val], list(found))
-    return cls(path, *_split(files, y, val), list(found), tfms, bs, num_workers=num_workers)
+    trn, val, classes = split_folder(path, valid_pct, seed, on_error)
+    _check_classes(trn[1], val[1], classes)
+    return cls(path, trn, val, classes, tfms, bs, num_workers=num_workers)
 
 # %% ../nbs/01_data_look.ipynb #286b4784
 def get_cv_idxs(

@@ -29,11 +29,11 @@ class BatchTransform(PictureTransform):
     "Normalizes whole batches where they lie, and augments them there."
     def __init__(
         self,
-        base: PictureTransform, # whose mean and standard deviation are used
+        base: PictureTransform, # the transform for single pictures, whose mean and standard deviation are used
         aug: Sequence[Callable] = (), # functions of `(x, idxs, epoch, g)`: pictures `(n, 3, height, width)`, their numbers `(n,)`, a number that grows by one with each epoch, a source of random numbers
     ):
         super().__init__([], base.min_side, base.mean, base.std)
-        self.aug = list(aug)
+        self.base, self.aug = base, list(aug)
 
     def batch(
         self,
@@ -85,8 +85,7 @@ def on_device(
     if not isinstance(tfm, PictureTransform): raise ValueError('on_device needs a transform that it can undo: a PictureTransform, as tfms_from_model makes them')
     if not aug and str(self.trn_ds.tfm.steps) != str(tfm.steps): warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; say how batches are: on_device([random_flip, random_crop])', stacklevel=2)
     with keep_random_state(): trn, val, test = (dl and _one_tensor(dl, tfm) for dl in (self.fix_dl, self.val_dl, self.test_dl))
-    base = PictureTransform([], trn.shape[1], tfm.mean, tfm.std)
-    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, (BatchTransform(base, aug), BatchTransform(base)), self.bs, test, TensorPictures)
+    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, (BatchTransform(tfm, aug), BatchTransform(tfm)), self.bs, test, TensorPictures)
     data.trn_ds.sampler = data.trn_dl.sampler
     for name in ('trn_ds', 'fix_ds', 'val_ds', 'aug_ds', 'test_ds', 'test_aug_ds'):
         if ds := getattr(self, name): getattr(data, name).names = [ds.name(i) for i in range(len(ds))]
@@ -133,6 +132,11 @@ def random_flip(
 class KerasNet(nn.Sequential):
     "Layers, one after the other, with what Keras's `compile` adds: a loss and an optimizer. Raises `ValueError` if pictures of that shape are too small for the layers."
     opt_fn, smoothing = torch.optim.Adam, 0
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        self.made_by = args, kwargs # a file that holds the net must say how to build it (lesson 8)
+        return self
+
     def __init__(
         self,
         in_shape: tuple[int, int, int], # height, width, channels of a picture, as in Keras

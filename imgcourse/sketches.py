@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['backdrops', 'spline', 'ring', 'clutters', 'furs', 'patterns', 'poses', 'cat', 'dog', 'painters', 'shapes',
            'ear_sizes', 'snout_sizes', 'breed_furs', 'markings', 'breed_coats', 'breeds', 'paints', 'cifar10',
-           'cifar100', 'sketchsets', 'contact_sheet', 'Dice', 'colour', 'mix', 'grain', 'window', 'tint', 'cloth',
-           'Scene', 'room', 'lights', 'meadow', 'evening', 'blot', 'blanket', 'studio', 'tiles', 'backdrop', 'Frame',
-           'corners', 'blob', 'disc', 'limb', 'bounds', 'stencil', 'fluff', 'ragged', 'relief', 'Skin', 'solid',
-           'shadow', 'fill', 'stroke', 'ball', 'cushion', 'plant', 'parcel', 'bowl', 'clutter', 'fur_colours', 'Coat',
-           'face_marks', 'mark_face', 'Look', 'cat_look', 'dog_look', 'skull', 'shrink', 'both', 'cat_ears', 'cat_eye',
-           'cat_muzzle', 'whiskers', 'cat_head', 'hang_ear', 'stand_ears', 'dog_snout', 'dog_nose', 'dog_eyes',
-           'dog_head', 'Pet', 'cat_tail', 'dog_tail', 'head_at', 'bib', 'portrait', 'sitting', 'standing', 'lying',
-           'paint_pet', 'falloff', 'noise', 'develop', 'draw_sketch', 'breed_look', 'breed_colours', 'paint_breed',
-           'shade', 'outline', 'paint_drawing', 'SketchSet', 'save_sketch', 'sketch_jobs', 'sketch_id', 'draw_share',
-           'draw_all', 'write_tables', 'make_sketches']
+           'cifar100', 'things', 'own_things', 'caltech101', 'sketchsets', 'contact_sheet', 'Dice', 'colour', 'mix',
+           'grain', 'window', 'tint', 'cloth', 'Scene', 'room', 'lights', 'meadow', 'evening', 'blot', 'blanket',
+           'studio', 'tiles', 'backdrop', 'Frame', 'corners', 'blob', 'disc', 'limb', 'bounds', 'stencil', 'fluff',
+           'ragged', 'relief', 'Skin', 'solid', 'shadow', 'fill', 'stroke', 'ball', 'cushion', 'plant', 'parcel',
+           'bowl', 'clutter', 'fur_colours', 'Coat', 'face_marks', 'mark_face', 'Look', 'cat_look', 'dog_look', 'skull',
+           'shrink', 'both', 'cat_ears', 'cat_eye', 'cat_muzzle', 'whiskers', 'cat_head', 'hang_ear', 'stand_ears',
+           'dog_snout', 'dog_nose', 'dog_eyes', 'dog_head', 'Pet', 'cat_tail', 'dog_tail', 'head_at', 'bib', 'portrait',
+           'sitting', 'standing', 'lying', 'paint_pet', 'falloff', 'noise', 'develop', 'draw_sketch', 'breed_look',
+           'breed_colours', 'paint_breed', 'shade', 'outline', 'paint_drawing', 'SketchSet', 'save_sketch',
+           'sketch_jobs', 'sketch_id', 'draw_share', 'draw_all', 'write_tables', 'make_sketches']
 
 # %% ../nbs/00_sketches.ipynb #af4678dc
 import hashlib, math, os, random, subprocess, sys, tempfile
@@ -809,6 +809,26 @@ cifar100 |= dict(
     tank='b -1 .3 -.9 .05 .9 .05 1 .3 .75 .6 -.75 .6 dark|c -.8 .1 -.6 -.15 .7 -.15 .85 .1 leaf|b -.4 -.15 -.3 -.5 .3 -.5 .4 -.15 green|l .3 -.35 1.15 -.45 .05 .05 leaf|o -.6 .35 .15 .15 grey|o -.2 .4 .15 .15 grey|o .2 .4 .15 .15 grey|o .6 .35 .15 .15 grey',
     tractor='o -.45 .35 .5 .5 dark|o -.45 .35 .25 .25 yellow|o .65 .55 .28 .28 dark|o .65 .55 .13 .13 yellow|c -.1 .4 -.05 -.05 .9 -.05 .9 .4 A|c -.7 -.05 -.6 -.8 0 -.8 .05 -.05 A|c -.5 -.15 -.45 -.65 -.1 -.65 -.1 -.15 sky|l .6 -.05 .6 -.5 .05 .05 dark')
 
+# %% ../nbs/00_sketches.ipynb #0136e051
+things = dict(
+    anchor='l 0 -.6 0 .7 .08 .1 A|o 0 -.75 .2 .2 A|l -.45 -.4 .45 -.4 .07 .07 A|l -.7 .3 0 .8 .09 .12 A|l .7 .3 0 .8 .09 .12 A|c -.9 .4 -.75 -.05 -.5 .35 A|c .9 .4 .75 -.05 .5 .35 A',
+    pizza='o 0 0 .95 .9 tan|o 0 0 .82 .77 yellow|o -.35 -.3 .2 .18 red|o .3 -.4 .2 .18 red|o .45 .2 .2 .18 red|o -.1 .45 .2 .18 red|o -.5 .2 .17 .16 red|o 0 -.02 .1 .07 leaf|o .1 .2 .1 .06 leaf|o -.15 -.55 .1 .06 leaf',
+    pyramid='c -3 -3 3 -3 3 3 -3 3 sky|c -3 .6 3 .6 3 3 -3 3 tan|c -1.1 .7 -.1 -.8 1 .7 tan|c -.1 -.8 1 .7 .3 .75 brown',
+    scissors='c -.54 .3 .42 -.95 .5 -.85 -.42 .42 steel|c .54 .3 -.42 -.95 -.5 -.85 .42 .42 steel|o -.58 .6 .32 .34 A|o -.58 .6 .18 .2 dark|o .58 .6 .32 .34 A|o .58 .6 .18 .2 dark|o 0 -.27 .06 .06 dark',
+    soccer_ball='o 0 0 .9 .9 white|c 0 -.3 .28 -.1 .18 .24 -.18 .24 -.28 -.1 dark|c -.1 -.88 .1 -.88 .2 -.68 0 -.58 -.2 -.68 dark|c .85 -.2 .88 .1 .7 .1 .62 -.15 dark|c -.85 -.2 -.88 .1 -.7 .1 -.62 -.15 dark|c .35 .55 .58 .45 .62 .6 .4 .78 dark|c -.35 .55 -.58 .45 -.62 .6 -.4 .78 dark',
+    starfish='b 0 -1 .2 -.3 .95 -.35 .35 .15 .6 .9 0 .45 -.6 .9 -.35 .15 -.95 -.35 -.2 -.3 orange|o 0 .05 .2 .2 yellow|o 0 -.45 .07 .07 yellow|o .45 -.12 .07 .07 yellow|o -.45 -.12 .07 .07 yellow|o .28 .48 .07 .07 yellow|o -.28 .48 .07 .07 yellow',
+    stop_sign='l 0 .6 0 1.4 .06 .06 steel|c -.35 -.85 .35 -.85 .85 -.35 .85 .35 .35 .85 -.35 .85 -.85 .35 -.85 -.35 white|c -.32 -.77 .32 -.77 .77 -.32 .77 .32 .32 .77 -.32 .77 -.77 .32 -.77 -.32 red|c -.6 -.18 -.38 -.18 -.38 .18 -.6 .18 white|c -.3 -.18 -.05 -.18 -.05 .18 -.3 .18 white|c .05 -.18 .28 -.18 .28 .18 .05 .18 white|c .36 -.18 .6 -.18 .6 .18 .36 .18 white',
+    umbrella='c -.05 -.2 .05 -.2 .05 .85 -.05 .85 wood|b 0 .7 .3 .65 .3 .9 0 .95 wood|b -1 .05 -.8 -.55 0 -.95 .8 -.55 1 .05 .66 -.1 .33 .05 0 -.1 -.33 .05 -.66 -.1 A|b -.33 .02 -.25 -.5 0 -.92 .25 -.5 .33 .02 0 -.1 B',
+    wrench='l -.5 .6 .45 -.5 .13 .13 steel|o .55 -.6 .32 .32 steel|c .55 -.6 .5 -1 1 -1 .95 -.5 dark|o -.58 .68 .24 .24 steel|o -.58 .68 .12 .12 dark',
+    yin_yang='o 0 0 .92 .92 dark|b 0 -.9 -.65 -.6 -.88 0 -.65 .6 0 .9 .4 .55 .3 .1 0 0 -.35 -.2 -.4 -.6 white|o 0 .45 .13 .13 dark|o -.02 -.45 .13 .13 white')
+own_things = dict(
+    church_window='b -.55 1 -.55 -.3 0 -1.1 .55 -.3 .55 1 grey|b -.42 .9 -.42 -.2 0 -.85 .42 -.2 .42 .9 blue|c -.4 .3 -.03 .3 -.03 .85 -.4 .85 red|c .03 .3 .4 .3 .4 .85 .03 .85 yellow|c -.4 -.25 -.03 -.25 -.03 .25 -.4 .25 green|c .03 -.25 .4 -.25 .4 .25 .03 .25 purple|o 0 -.45 .2 .2 red',
+    espresso_cup='o 0 .45 .95 .25 white|o 0 .45 .6 .13 steel|b -.5 -.35 .5 -.35 .35 .4 -.35 .4 white|o .55 -.05 .22 .22 white|o .55 -.05 .11 .12 steel|o 0 -.35 .5 .15 white|o 0 -.33 .41 .1 brown')
+
+# %% ../nbs/00_sketches.ipynb #19fcc656
+caltech101 = {c: c for c in things} | dict(airplanes='airplane', Motorbikes='motorcycle', Leopards='leopard') | {
+    c: c for c in ('beaver', 'butterfly', 'chair', 'crab', 'crocodile', 'cup', 'dolphin', 'elephant', 'kangaroo', 'lamp', 'sunflower')} # Caltech's class -> painter
+
 # %% ../nbs/00_sketches.ipynb #8d1657c2
 def shade(d:Dice, ink:tuple) -> tuple:
     "A random shade of an RGB colour."
@@ -834,7 +854,7 @@ def paint_drawing(s:Scene, drawing:str) -> None:
         v = [(float(x) + d.real(-.03, .03))*stretch[i % 2] for i, x in enumerate(numbers)]
         solid(s, outline(f, shape, v), shade(d, own.get(ink) or paints[ink]), .5, .8)
 
-painters |= {name: lambda s, drawing=drawing: paint_drawing(s, drawing) for name, drawing in {**cifar100, **cifar10}.items()}
+painters |= {name: lambda s, drawing=drawing: paint_drawing(s, drawing) for name, drawing in {**cifar100, **cifar10, **things, **own_things}.items()}
 
 # %% ../nbs/00_sketches.ipynb #8a474125
 @dataclass
@@ -848,7 +868,8 @@ class SketchSet:
     valid_name: str = 'valid' # the folder of the pictures to check with
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'}), 'dogbreeds': SketchSet({b: b for b in breeds}, n_train=25, n_valid=5, table=True),
-    'cifar10': SketchSet({c: c for c in sorted([*cifar10, 'cat', 'dog'])}, 32, 200, 100, valid_name='test'), 'cifar100': SketchSet({c: c for c in sorted(cifar100)}, 32, 20, 10, valid_name='test')}
+    'cifar10': SketchSet({c: c for c in sorted([*cifar10, 'cat', 'dog'])}, 32, 200, 100, valid_name='test'), 'cifar100': SketchSet({c: c for c in sorted(cifar100)}, 32, 20, 10, valid_name='test'),
+    'caltech101': SketchSet({c: caltech101[c] for c in sorted(caltech101)}, n_train=30, n_valid=10, valid_name='test'), 'own_classes': SketchSet({c: c for c in ('church_window', 'clock', 'espresso_cup')}, n_train=40, n_valid=0)}
 
 # %% ../nbs/00_sketches.ipynb #ea79f318
 def save_sketch(path:Path, kind:str, seed:int|str, sz:int) -> None:
@@ -910,7 +931,7 @@ def make_sketches(name:str, # one of `sketchsets`, such as 'dogscats'
     with tempfile.TemporaryDirectory(prefix=f'.{dest.name}-', dir=dest.parent) as tmp:
         part = Path(tmp)/dest.name
         jobs = list(sketch_jobs(spec, seed, n_train, n_valid))
-        for path, *_ in sketch_jobs(spec, seed, 1, 1): (part/path).parent.mkdir(parents=True, exist_ok=True)
+        for path, *_ in sketch_jobs(spec, seed, min(n_train, 1), min(n_valid, 1)): (part/path).parent.mkdir(parents=True, exist_ok=True)
         draw_all(name, part, seed, n_train, n_valid)
         if spec.table: write_tables(part, jobs)
         try: part.rename(dest)

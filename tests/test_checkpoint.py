@@ -177,8 +177,8 @@ def test_what_does_not_belong_is_refused(data, few):
 
 def test_an_older_file_stays_when_writing_fails(tmp_path, monkeypatch):
     write_whole({'x': torch.ones(3)}, tmp_path/'f.safetensors', {'n': 1})
-    def full(*a, **k): Path(a[1]).write_bytes(b'some'); raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('imgcourse.checkpoint.save_file', full)
+    def full(fd): os.ftruncate(fd, 9); raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('imgcourse.checkpoint.os.fsync', full)
     with pytest.raises(OSError): write_whole({'x': torch.zeros(3)}, tmp_path/'f.safetensors', {'n': 2})
     t, about = read_whole(tmp_path/'f.safetensors'); assert about == {'n': 1} and t['x'].sum() == 3
 

@@ -138,7 +138,7 @@ def test_good_files_are_decoded_once(few, own_cache, monkeypatch):
 @pytest.mark.parametrize('break_it, error, message', [
     (lambda p: (p/'train').rename(p/'training'), FileNotFoundError, r'no folder .*train. The folders in .* are training, valid'),
     (lambda p: (p/'train'/'birds').mkdir(), ValueError, 'no pictures in the class folder birds'),
-    (lambda p: [__import__('shutil').rmtree(p/s/'cats') for s in ('train', 'valid')], ValueError, r"at least two; it has \['dogs'\]"),
+    (lambda p: [__import__('shutil').rmtree(p/s/'cats') for s in ('train', 'valid')], ValueError, r"at least 2; it has \['dogs'\]"),
     (lambda p: (p/'valid'/'cats').rename(p/'valid'/'kittens'), ValueError, 'cats, kittens')])
 def test_bad_folders(few, break_it, error, message):
     break_it(few)
