@@ -100,11 +100,11 @@ def plot_scores(
     import matplotlib.pyplot as plt
     if not len(idxs): print('There are no such pictures.'); return
     fig, axs = plt.subplots(len(idxs), 1 + len(self.nets), figsize=(1.6 + 2.6*len(self.nets), 1.5*len(idxs)), squeeze=False, width_ratios=[1, *[1.2]*len(self.nets)])
-    for row, i in zip(axs, idxs):
+    for n, (row, i) in enumerate(zip(axs, idxs)):
         row[0].imshow(self.data.val_ds.picture(i)); row[0].axis('off'); row[0].set_title(self.data.classes[self.data.val_y[i]], fontsize=9, parse_math=False)
         for ax, (name, net) in zip(row[1:], self.nets.items()):
             _bars(ax, self.data.classes, net.probs[i], k, self.data.val_y[i])
-            if row is axs[0]: ax.set_title(name, fontsize=9)
+            if n == 0: ax.set_title(name, fontsize=9)
     fig.tight_layout()
 
 def _bars(ax, classes, probs, k, right=None):
