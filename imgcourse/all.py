@@ -6,6 +6,9 @@
 __all__ = []
 
 # %% ../nbs/92_all.ipynb #82fa7824
+import gc as _gc
+_enabled = _gc.isenabled()
+_gc.disable()
 import os
 from pathlib import Path
 import numpy as np, pandas as pd, matplotlib.pyplot as plt, torch
@@ -27,6 +30,7 @@ from .nets import *
 from .board import *
 from .deploy import *
 from .inside import *
+if _enabled: _gc.enable()
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

@@ -224,6 +224,7 @@ def top(
     best = np.argsort(-probs, kind='stable')[:k]
     return pd.DataFrame({'class': [self.classes[c] for c in best], 'probability': probs[best]})
 
+# %% ../nbs/08_own_classes.ipynb #35bfdd65
 @patch
 def plot_top(
     self: Classifier,
@@ -252,6 +253,7 @@ def _describe_learner(learn):
     if not same: raise ValueError('A net that was built from the description says something else than this one; write ONNX: learn.export(\'net.onnx\')')
     return words
 
+# %% ../nbs/08_own_classes.ipynb #c079963e
 @patch
 def export(
     self: Learner,

@@ -46,18 +46,20 @@ class KernelGrid:
         self.kernel = np.array(kernels[kernel] if isinstance(kernel, str) else kernel, float)
         slide(self.picture, self.kernel)
 
-    def figure(self) -> 'plt.Figure':
-        "The picture, the kernel, and the sums: black below zero, white above."
-        import matplotlib.pyplot as plt
-        fig, axs = plt.subplots(1, 3, figsize=(7, 2.4), width_ratios=(1, .7, 1), layout='constrained')
-        axs[0].imshow(self.picture, cmap='gray', vmin=0, vmax=1)
-        top = max(1, abs(self.kernel).max())
-        axs[1].imshow(self.kernel, cmap='RdBu', vmin=-top, vmax=top)
-        for (y, x), v in np.ndenumerate(self.kernel): axs[1].text(x, y, f'{v:.3g}', ha='center', va='center', color='white' if abs(v) > .6*top else 'black')
-        axs[2].imshow(slide(self.picture, self.kernel), cmap='gray', vmin=-1, vmax=1)
-        for ax, title in zip(axs, ('picture', 'kernel', 'sums')): ax.set_title(title, fontsize=10); ax.axis('off')
-        plt.close(fig)
-        return fig
+# %% ../nbs/09_inside.ipynb #4b2e4fd1
+@patch
+def figure(self: KernelGrid) -> 'plt.Figure':
+    "The picture, the kernel, and the sums: black below zero, white above."
+    import matplotlib.pyplot as plt
+    fig, axs = plt.subplots(1, 3, figsize=(7, 2.4), width_ratios=(1, .7, 1), layout='constrained')
+    axs[0].imshow(self.picture, cmap='gray', vmin=0, vmax=1)
+    top = max(1, abs(self.kernel).max())
+    axs[1].imshow(self.kernel, cmap='RdBu', vmin=-top, vmax=top)
+    for (y, x), v in np.ndenumerate(self.kernel): axs[1].text(x, y, f'{v:.3g}', ha='center', va='center', color='white' if abs(v) > .6*top else 'black')
+    axs[2].imshow(slide(self.picture, self.kernel), cmap='gray', vmin=-1, vmax=1)
+    for ax, title in zip(axs, ('picture', 'kernel', 'sums')): ax.set_title(title, fontsize=10); ax.axis('off')
+    plt.close(fig)
+    return fig
 
 # %% ../nbs/09_inside.ipynb #c4c8c1ce
 @patch
@@ -168,6 +170,7 @@ def piece(
     piece = x.detach()[0, :, ys.min():ys.max() + 1, xs.min():xs.max() + 1].cpu() if len(ys) else x.detach()[0].cpu()
     return ds.tfm.denorm(piece) if isinstance(ds.tfm, PictureTransform) else piece.clamp(0, 1)
 
+# %% ../nbs/09_inside.ipynb #c34dbefa
 @patch
 def show(
     self: Peaks,
@@ -190,6 +193,7 @@ def log_odds(
     p = Learner.logprobs(None, preds)
     return p - p[:, None].masked_fill(torch.eye(p.shape[1], dtype=torch.bool, device=p.device), -torch.inf).logsumexp(2)
 
+# %% ../nbs/09_inside.ipynb #99d22d41
 def last_maps(
     model: nn.Module, # any net
     x: torch.Tensor, # pictures `(n, 3, height, width)`

@@ -63,7 +63,7 @@ def test_public_names_are_documented():
     "Every exported function and class has a docstring, and every parameter of a function a type."
     import importlib, inspect
     bare = []
-    for name in ('sketches', 'data', 'features', 'learner', 'interpret', 'schedule', 'finetune', 'checkpoint', 'breeds', 'nets', 'board', 'cli'):
+    for name in ('sketches', 'data', 'features', 'learner', 'interpret', 'schedule', 'finetune', 'checkpoint', 'breeds', 'nets', 'board', 'deploy', 'inside', 'cli'):
         module = importlib.import_module(f'imgcourse.{name}')
         for n in module.__all__:
             o = getattr(module, n)
@@ -71,5 +71,14 @@ def test_public_names_are_documented():
                 if not (o.__doc__ or '').strip(): bare.append(f'{name}.{n}')
                 if name != 'sketches' and inspect.isfunction(o): bare += [f'{name}.{n}({p})' for p, v in inspect.signature(o).parameters.items() if v.annotation is v.empty and v.kind is not v.VAR_KEYWORD]
     assert bare == []
+
+def test_dockerfile_copies_what_there_is():
+    "(Docker itself is not run.)"
+    text = (ROOT/'Dockerfile').read_text()
+    copied = [w for l in re.findall('^COPY (.*)$', text, re.M) for w in l.split()[:-1]]
+    assert len(copied) > 5 and all((ROOT/w).exists() for w in copied)
+    needed = set(re.findall(r'[\w.]+', (ROOT/'MANIFEST.in').read_text())) & {f.name for f in ROOT.iterdir()}
+    assert needed <= set(copied), 'what the sdist needs'
+    json.loads(re.search("echo '(.*?)' > /etc/jupyter/", text)[1])
 
 def test_embedded_net_is_small(): assert 1e6 < (ROOT/'imgcourse'/'weights'/'sketchnet.safetensors').stat().st_size <= 8e6
