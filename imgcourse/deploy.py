@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'ShortNet', 'Comparison', 'describe', 'build', 'describe_transform', 'build_transform', 'Classifier',
-           'load_learner', 'untouched', 'Pixels', 'report', 'read_folder', 'train_folder']
+           'load_learner', 'untouched', 'Pixels', 'report', 'read_folder', 'train_folder', 'Cleaner']
 
-# %% ../nbs/08_own_classes.ipynb #d83ab257
-import ast, base64, html, inspect, io, json, os, sys, time
+# %% ../nbs/08_own_classes.ipynb #c7483689
+import ast, base64, html, inspect, io, json, os, shutil, sys, time
 from copy import deepcopy
 from pathlib import Path
 from typing import Sequence
 import numpy as np, timm, torch
 from accelerate import Accelerator
 from fastcore.basics import patch
+from fastcore.imports import in_notebook
 from PIL import Image, ImageOps
 from torch import nn
 from torchvision.transforms import v2
@@ -448,3 +449,64 @@ def train_folder(
     page = report(learn, out/'report.html', {'folder': Path(folder).resolve(), 'net': f'{arch}, pictures of {sz} pixels', 'settings': f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}',
                                              'seconds': f'{time.perf_counter() - start:.0f} with {torch.get_num_threads()} threads' + (f' and {torch.cuda.get_device_name()}' if torch.cuda.is_available() else '')})
     return model, page, float(learn.history[-1]['accuracy'])
+
+# %% ../nbs/08_own_classes.ipynb #b7860944
+class Cleaner:
+    "The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of another class. It is a list; files are touched by `apply` alone."
+    def __init__(
+        self,
+        interp: Interpretation, # of data from files
+        n: int = 8, # how many pictures
+    ):
+        if not isinstance(interp.data.val_ds, FileDataset): raise ValueError('Only pictures that are files can be cleaned up; these are in arrays')
+        self.classes, self.rows = interp.data.classes, interp.top_losses(n)
+        self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
+
+    def _check(self):
+        for file, what in self.choice.items():
+            if what not in ('keep', 'delete', *self.classes): raise ValueError(f"{file}: {what!r} is neither 'keep' nor 'delete' nor a class ({', '.join(self.classes[:10])})")
+
+@patch
+def changes(self: Cleaner) -> 'pd.DataFrame': # columns: file, actual, choice
+    "What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."
+    self._check()
+    rows = self.rows[['file', 'actual']].assign(choice=[self.choice[f] for f in self.rows.file])
+    return rows[(rows.choice != 'keep') & (rows.choice != rows.actual)].reset_index(drop=True)
+
+# %% ../nbs/08_own_classes.ipynb #464ead6f
+@patch
+def show(self: Cleaner) -> None:
+    "The pictures, and in JupyterLab a list of choices for each."
+    import matplotlib.pyplot as plt
+    n = len(self.rows)
+    fig, axs = plt.subplots(-(-n//4), 4, figsize=(7.6, 2.1*-(-n//4)), squeeze=False)
+    for ax in axs.flat: ax.axis('off')
+    for k, (ax, row) in enumerate(zip(axs.flat, self.rows.itertuples())):
+        ax.imshow(read_picture(row.file, 256)); ax.set_title(f'{k + 1}: {row.actual}\nnet: {row.predicted} {row.probability:.2f}', fontsize=8, parse_math=False)
+    fig.tight_layout(); plt.show()
+    if not in_notebook(): return
+    from ipywidgets import Dropdown, GridBox, Layout
+    from IPython.display import display
+    lists = [Dropdown(options=['keep', 'delete', *self.classes], value=self.choice[f], description=f'{k + 1}') for k, f in enumerate(self.rows.file)]
+    for f, l in zip(self.rows.file, lists): l.observe(lambda change, f=f: self.choice.__setitem__(f, change['new']), 'value')
+    display(GridBox(lists, layout=Layout(grid_template_columns='repeat(2, 1fr)')))
+
+# %% ../nbs/08_own_classes.ipynb #efcdfa21
+@patch
+def apply(
+    self: Cleaner,
+    removed: str | Path, # a folder for what is to be deleted, outside of the data
+) -> list[tuple[Path, Path]]: # from where to where each file was moved
+    "Move the files as chosen, to `removed/class/name` or to the folder of the other class. Raises `ValueError` or `FileExistsError`, before anything is moved, if the pictures do not lie in class folders, or one would be written over."
+    moves = []
+    for row in self.changes().itertuples():
+        file = Path(row.file)
+        if file.parent.name != row.actual: raise ValueError(f'{file} does not lie in a folder {row.actual}; change the table of labels instead')
+        folder = Path(removed)/row.actual if row.choice == 'delete' else file.parent.with_name(row.choice)
+        if row.choice != 'delete' and not folder.is_dir(): raise ValueError(f'There is no folder {folder}; the class {row.choice} lies elsewhere')
+        if (folder/file.name).exists(): raise FileExistsError(f'{folder/file.name} is there already; rename {file} first')
+        moves.append((file, folder/file.name))
+    if len({to for _, to in moves}) < len(moves): raise FileExistsError(f'Two of the files would get the same name in {removed}; rename one of them first')
+    for file, to in moves: to.parent.mkdir(parents=True, exist_ok=True); shutil.move(file, to)
+    for file, _ in moves: self.choice[str(file)] = 'keep'
+    return moves

@@ -359,3 +359,45 @@ def test_two_hundred_photos_in_the_terminal(dogscats_photos, tmp_path):
     net = load_learner(tmp_path/'out'/'model.safetensors')
     right = np.mean([net.predict(sorted((dogscats_photos/'valid'/c).iterdir())).argmax(1) == k for k, c in enumerate(('cats', 'dogs'))])
     print(right); assert right >= .8, 'on photos that it has not seen'
+
+# ---- cleaning up
+@pytest.fixture
+def cleaner(few):
+    data = data_of(few)
+    p = np.full((12, 2), [.9, .1]); p[[1, 4]] = [.2, .8]; p[6:] = p[6:, ::-1]; p[9] = [.99, .01]
+    c = deploy.Cleaner(deploy.Interpretation(data, np.log(p)), 4)
+    assert [Path(f).name for f in c.rows.file][:3] == [Path(data.val_ds.name(i)).name for i in (9, 1, 4)]
+    return c
+
+def tree(folder): return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob('*') if f.is_file()}
+
+def test_cleaning_changes_a_list_and_files_only_when_told(cleaner, few, tmp_path):
+    before, files = tree(few), list(cleaner.rows.file)
+    cleaner.choice |= {files[0]: 'cats', files[1]: 'delete', files[2]: 'cats'} # the third is a cat already
+    assert cleaner.changes().values.tolist() == [[files[0], 'dogs', 'cats'], [files[1], 'cats', 'delete']] and tree(few) == before
+    moves = cleaner.apply(tmp_path/'removed')
+    names = [Path(f).name for f in files]
+    assert moves == [(Path(files[0]), few/'valid'/'cats'/names[0]), (Path(files[1]), tmp_path/'removed'/'cats'/names[1])]
+    after = tree(few)
+    assert after == {k: v for k, v in before.items() if k not in (f'valid/dogs/{names[0]}', f'valid/cats/{names[1]}')} | {f'valid/cats/{names[0]}': before[f'valid/dogs/{names[0]}']}
+    assert (tmp_path/'removed'/'cats'/names[1]).read_bytes() == before[f'valid/cats/{names[1]}'] and len(cleaner.changes()) == 0
+
+def test_cleaning_that_cannot_be(cleaner, few, tmp_path):
+    files = list(cleaner.rows.file); before = tree(few)
+    cleaner.choice[files[0]] = 'wolves'
+    with pytest.raises(ValueError, match='wolves.*keep'): cleaner.apply(tmp_path/'removed')
+    cleaner.choice |= {files[0]: 'cats', files[1]: 'delete'}
+    (few/'valid'/'cats'/Path(files[0]).name).write_bytes(b'dear')
+    with pytest.raises(FileExistsError, match='rename'): cleaner.apply(tmp_path/'removed')
+    (few/'valid'/'cats'/Path(files[0]).name).unlink()
+    assert tree(few) == before and not (tmp_path/'removed').exists(), 'nothing was moved'
+    with pytest.raises(ValueError, match='arrays'): deploy.Cleaner(deploy.Interpretation(data_of(few).on_device(), np.log(np.full((12, 2), .5))))
+
+def test_cleaner_in_jupyterlab(cleaner, monkeypatch):
+    shown = []
+    monkeypatch.setattr(deploy, 'in_notebook', lambda: True); monkeypatch.setattr('IPython.display.display', lambda w: shown.append(w)); monkeypatch.setattr('matplotlib.pyplot.show', lambda: None)
+    cleaner.show()
+    lists = shown[0].children
+    assert len(lists) == 4 and lists[0].options == ('keep', 'delete', 'cats', 'dogs')
+    lists[0].value = 'delete'
+    assert cleaner.choice[cleaner.rows.file.iloc[0]] == 'delete' and len(cleaner.changes()) == 1

@@ -1,0 +1,57 @@
+"The commands `data` and `doctor` (run, lab: test_lessons; train, predict: test_deploy)."
+import re, sys
+import psutil, pytest
+import imgcourse.data as data_module
+from imgcourse.cli import main
+from imgcourse.data import get_dataset
+
+def test_data_says_what_is_here(own_cache, tmp_path, monkeypatch, capsys):
+    def lines(): assert main(['data']) == 0; return dict(l.split(': ', 1) for l in capsys.readouterr().out.splitlines())
+    first = lines()
+    assert set(first) == set(data_module.full_sets) and all('nothing here yet' in l and f'{data_module.full_sets[n].mb} MB' in l for n, l in first.items())
+    folder = get_dataset('cifar100')
+    assert str(folder) in lines()['cifar100'] and 'sketches (' in lines()['cifar100'] and '169 MB' in lines()['cifar100']
+    (tmp_path/'own'/'cifar10'/'train').mkdir(parents=True); (tmp_path/'own'/'cifar10'/'train'/'x.bin').write_bytes(bytes(3_000_000))
+    monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
+    assert 'your own copy (3 MB)' in lines()['cifar10'] and 'download' not in lines()['cifar10']
+
+def test_data_that_is_not_there(capsys):
+    assert main(['data', 'cats']) == 2 and 'there are dogscats' in capsys.readouterr().err
+    assert main(['data', '--fetch']) == 2 and 'which data set' in capsys.readouterr().err
+
+def test_data_fetches(own_cache, monkeypatch, capsys):
+    "A download that fails is said in a line; one that succeeds is found afterwards."
+    def failing(name, full=None): raise data_module.DownloadError('The server has no x (404).')
+    monkeypatch.setattr(data_module, 'get_dataset', failing)
+    assert main(['data', 'cifar10', '--fetch']) == 2 and capsys.readouterr().err == 'imgcourse: The server has no x (404).\n'
+    def there(name, full=None): assert full; (own_cache/'data'/name).mkdir(parents=True)
+    monkeypatch.setattr(data_module, 'get_dataset', there)
+    assert main(['data', 'cifar10', '--fetch']) == 0 and f'full (0 MB) in {own_cache/"data"/"cifar10"}' in capsys.readouterr().out
+
+def quiet(monkeypatch): monkeypatch.setattr(psutil, 'getloadavg', lambda: (.1, .1, .1)); monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('M', (), {'available': 9e9, 'total': 16e9})); monkeypatch.setattr('shutil.disk_usage', lambda p: type('D', (), {'free': 50e9})); monkeypatch.setattr('shutil.which', lambda p: None)
+
+def test_doctor_of_a_healthy_machine(monkeypatch, capsys):
+    quiet(monkeypatch)
+    assert main(['doctor']) == 0
+    out = capsys.readouterr().out
+    assert 'No problem was found' in out and 'PROBLEM' not in out
+    for name in ('Python', 'torch', 'timm', 'processor', 'memory', 'threads', 'GPU', 'cache'): assert re.search(rf'^ *{name}: \S', out, re.M), name
+
+@pytest.mark.parametrize('break_it, why', [
+    (lambda m, p: m.setattr(psutil, 'getloadavg', lambda: (99, 1, 1)), 'OMP_NUM_THREADS=1'),
+    (lambda m, p: m.setattr(psutil, 'virtual_memory', lambda: type('M', (), {'available': 1e9, 'total': 4e9})), 'Less than 2 GB of memory'),
+    (lambda m, p: m.setitem(sys.modules, 'torchvision', None), 'force-reinstall torch torchvision'),
+    (lambda m, p: ((p/'file').write_text('x'), m.setenv('IMGCOURSE_CACHE', str(p/'file'/'cache'))), 'IMGCOURSE_CACHE to a folder of yours'),
+    (lambda m, p: m.setattr('shutil.disk_usage', lambda p: type('D', (), {'free': 1e9})), 'Only 1.0 GB are free'),
+    (lambda m, p: (m.setattr('shutil.which', lambda n: '/usr/bin/nvidia-smi'), m.setattr('torch.cuda.is_available', lambda: False)), 'does not use it')])
+def test_doctor_names_the_mend(tmp_path, monkeypatch, capsys, break_it, why):
+    quiet(monkeypatch); break_it(monkeypatch, tmp_path)
+    assert main(['doctor']) == 1
+    problems = [l for l in capsys.readouterr().out.splitlines() if l.startswith('PROBLEM: ')]
+    assert len(problems) == 1 and why in problems[0]
+
+@pytest.mark.parametrize('command', ['run', 'lab', 'train', 'predict', 'data', 'doctor'])
+def test_help_of_every_command(command, capsys):
+    with pytest.raises(SystemExit) as e: main([command, '--help'])
+    out = capsys.readouterr().out
+    assert e.value.code == 0 and f'usage: imgcourse {command}' in out and 'None' not in out
