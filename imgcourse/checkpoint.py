@@ -53,7 +53,10 @@ def read_whole(
     except (SafetensorError, OSError) as e: raise WeightsError(f'{file} is not a whole safetensors file ({e}). Other formats are not opened, since they can hold programs.') from None
     if 'checksum' not in meta: return tensors, {}
     if meta['checksum'] != _checksum(tensors, meta.get('about', '')): raise WeightsError(f'{file} is damaged: its content does not agree with its checksum')
-    return tensors, json.loads(meta['about'])
+    try: about = json.loads(meta['about'])
+    except (KeyError, ValueError, RecursionError): about = None
+    if not isinstance(about, dict): raise WeightsError(f'{file} is damaged: its header cannot be read')
+    return tensors, about
 
 # %% ../nbs/04b_checkpoints.ipynb #7dd6a56c
 def _kind(learn): return {'architecture': learn.backbone.made_by if isinstance(learn, ConvLearner) else type(learn.full).__name__, 'classes': learn.data.classes}

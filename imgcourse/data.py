@@ -843,8 +843,8 @@ def get_dataset(
     if own := os.environ.get('IMGCOURSE_DATA'):
         if not Path(own).is_dir(): raise FileNotFoundError(f'IMGCOURSE_DATA names {own}, which is no folder')
         if (Path(own)/name).is_dir(): return Path(own)/name
-    if _full_wanted() if full is None else full: return _get_full(name)
-    if name not in sketches.sketchsets: raise ValueError(f'There are no sketches of {name!r} yet; get_dataset({name!r}, full=True) downloads {full_sets[name].mb} MB')
+    if full and name not in full_sets: raise ValueError(f'{name!r} are sketches that stand for pictures of your own; there is nothing to download')
+    if name in full_sets and (_full_wanted() if full is None else full): return _get_full(name)
     dest = cache_dir()/'sketches'/f'{name}-{_digest(Path(sketches.__file__).read_text())[:8]}'
     if not dest.exists():
         try: sketches.make_sketches(name, dest)

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['kernels', 'slide', 'KernelGrid', 'conv_layers', 'show_filters', 'activations', 'show_activations', 'Peaks',
-           'log_odds', 'last_maps', 'heat_map', 'show_heat_maps', 'hide']
+           'log_odds', 'last_maps', 'heat_map', 'show_heat_maps', 'hide_pixels']
 
-# %% ../nbs/09_inside.ipynb #ae79fa18
+# %% ../nbs/09_inside.ipynb #940e4ea0
+from difflib import get_close_matches
 from typing import Sequence
 import numpy as np, torch
 import torch.nn.functional as F
@@ -17,7 +18,8 @@ from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
 from tqdm.auto import tqdm
-from .data import PictureTransform
+from .data import PictureTransform, keep_random_state
+from .features import Backbone
 from .learner import Learner
 
 # %% ../nbs/09_inside.ipynb #c320ad55
@@ -26,25 +28,28 @@ kernels = {'nothing': [[0, 0, 0], [0, 1, 0], [0, 0, 0]], 'blur': [[1/9]*3]*3, 's
 
 def slide(
     picture: torch.Tensor, # `(height, width)`, 0 to 1
-    kernel: Sequence[Sequence[float]] | torch.Tensor, # `(3, 3)`
+    kernel: str | Sequence[Sequence[float]] | torch.Tensor, # one of `kernels`, or nine numbers `(3, 3)`
 ) -> torch.Tensor: # `(height - 2, width - 2)`
-    "Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` if the kernel is not three by three."
-    kernel = torch.as_tensor(kernel, dtype=torch.float32)
-    if kernel.shape != (3, 3): raise ValueError(f'A kernel has 3 × 3 numbers here, not {" × ".join(map(str, kernel.shape))}')
-    return F.conv2d(picture[None, None].float(), kernel[None, None])[0, 0]
+    "Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` for an unknown kernel, one that is not three by three, and a picture that is no grey one."
+    if isinstance(kernel, str) and kernel not in kernels: raise ValueError(f'There is no kernel {kernel!r}; there are {", ".join(kernels)}')
+    try: nine = torch.as_tensor(kernels[kernel] if isinstance(kernel, str) else kernel, dtype=torch.float32)
+    except (TypeError, ValueError): raise ValueError(f'A kernel is a list of three lists of three numbers, not {kernel!r}') from None
+    if nine.shape != (3, 3): raise ValueError(f'A kernel has 3 × 3 numbers here, not {" × ".join(map(str, nine.shape))}')
+    if not torch.is_tensor(picture) or picture.ndim != 2 or min(picture.shape) < 3: raise ValueError(f'slide takes a grey picture as a tensor (height, width) of at least 3 × 3, not {tuple(picture.shape) if hasattr(picture, "shape") else type(picture).__name__}')
+    return F.conv2d(picture[None, None].float(), nine[None, None])[0, 0]
 
 # %% ../nbs/09_inside.ipynb #10ee123c
 class KernelGrid:
-    "Nine numbers, and what they make of a picture; in JupyterLab the numbers can be changed."
+    "Nine numbers, and what they make of a picture; in JupyterLab the numbers can be changed. Raises `ValueError` for a kernel that `slide` cannot take."
     def __init__(
         self,
         picture: Image.Image, # of any kind and size
         kernel: str | Sequence[Sequence[float]] = 'outline', # one of `kernels`, or nine numbers
     ):
-        if isinstance(kernel, str) and kernel not in kernels: raise ValueError(f'There is no kernel {kernel!r}; there are {", ".join(kernels)}')
+        if not isinstance(picture, Image.Image): raise ValueError(f'KernelGrid takes a Pillow picture, such as data.val_ds.picture(0), not {type(picture).__name__}')
         self.picture = torch.from_numpy(np.array(picture.convert('L'))/255).float()
+        slide(self.picture, kernel)
         self.kernel = np.array(kernels[kernel] if isinstance(kernel, str) else kernel, float)
-        slide(self.picture, self.kernel)
 
 # %% ../nbs/09_inside.ipynb #4b2e4fd1
 @patch
@@ -78,19 +83,25 @@ def show(self: KernelGrid) -> None:
     known.observe(lambda c: choose(c['new']), 'value')
     display(VBox([GridBox(cells, layout=Layout(grid_template_columns='repeat(3, 5.5em)')), known]))
 
-# %% ../nbs/09_inside.ipynb #c7899eec
+# %% ../nbs/09_inside.ipynb #ef9a7793
+def _check_net(model, x=None):
+    if not isinstance(model, nn.Module): raise ValueError(f'This takes a net, such as learn.full, not a {type(model).__name__}')
+    if x is not None and x.ndim != 4: raise ValueError(f'Pictures come as a batch (n, 3, height, width), not {tuple(x.shape)}; for a single one give x[None]')
+
 def conv_layers(
     model: nn.Module, # any net
 ) -> dict[str, nn.Conv2d]: # in the order in which they are defined
     "The convolutions of a net, by their names."
     return {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
 
+# %% ../nbs/09_inside.ipynb #c922176d
 def show_filters(
     model: nn.Module, # whose first convolution takes pictures with three channels
     n: int = 32, # how many at most
 ) -> None:
     "Draw the kernels of the first convolution, each stretched to the full range of colours. Raises `ValueError` if it does not take coloured pictures."
     import matplotlib.pyplot as plt
+    _check_net(model)
     first = next(iter(conv_layers(model).values()), None)
     if first is None or first.in_channels != 3: raise ValueError('The filters of the first layer can be drawn if it is a convolution of pictures with three channels')
     w = first.weight.detach().cpu().float()[:n]
@@ -106,14 +117,18 @@ def activations(
     x: torch.Tensor, # pictures `(n, 3, height, width)`, normalized
     names: Sequence[str], # of layers, as `model.named_modules()` has them
 ) -> dict[str, torch.Tensor]: # what comes out of each layer, on the CPU
-    "What the layers of a net say of some pictures. Raises `ValueError` for an unknown name."
+    "What the layers of a net say of some pictures. Raises `ValueError` for an unknown name, and if these are no net and no pictures."
+    _check_net(model, x)
     layers, found = dict(model.named_modules()), {}
-    if lost := [n for n in names if n not in layers]: raise ValueError(f'There is no layer {lost[0]!r}. Some that there are: {", ".join([*layers][1:12])} …')
+    if isinstance(names, str): raise ValueError(f'names is a list of layers: [{names!r}]')
+    if lost := [n for n in names if n not in layers]: raise ValueError(f'There is no layer {lost[0]!r}. ' + _near(lost[0], [*layers][1:]))
     hooks = [layers[n].register_forward_hook(lambda layer, args, out, n=n: found.__setitem__(n, out.detach().cpu())) for n in names]
     try: model.eval()(x.to(next(model.parameters()).device))
     finally:
         for h in hooks: h.remove()
     return found
+
+def _near(name, there): return f'Did you mean {", ".join(get_close_matches(name, there, 4, .3) or there[:8])}?'
 
 # %% ../nbs/09_inside.ipynb #9f195c6b
 def show_activations(
@@ -122,11 +137,13 @@ def show_activations(
     names: Sequence[str], # layers whose outputs are maps
     n: int = 8, # maps of each layer: those that respond most
 ) -> None:
-    "Draw the strongest maps of some layers, bright where they respond."
+    "Draw the strongest maps of some layers, bright where they respond. Raises `ValueError` for a layer whose outputs are no maps."
     import matplotlib.pyplot as plt
     maps = activations(model, x[None], names)
+    if flat := [name for name in names if maps[name].ndim != 4]: raise ValueError(f'The outputs of {flat[0]} are no maps, but of the shape {tuple(maps[flat[0]].shape)}')
     fig, axs = plt.subplots(len(names), n, figsize=(1.1*n, 1.25*len(names)), squeeze=False)
-    for row, (name, out) in zip(axs, maps.items()):
+    for row, name in zip(axs, names):
+        out = maps[name]
         best = out[0].float().amax((1, 2)).argsort(descending=True)[:n]
         for ax in row: ax.axis('off')
         for ax, k in zip(row, best.tolist()): ax.imshow(out[0, k].float(), cmap='viridis'); ax.set_title(k, fontsize=7, pad=2)
@@ -142,7 +159,8 @@ class Peaks:
     ):
         self.learn, self.layer, found = learn, layer, []
         learn.full.to(Accelerator().device)
-        for x, _ in tqdm(iter(learn.data.val_dl), 'Looking', total=len(learn.data.val_dl), leave=False, delay=1): found.append(self.maps(x).flatten(2).max(2))
+        with keep_random_state(): batches = iter(learn.data.val_dl) # a data loader draws a random number, which must not change later ones
+        for x, _ in tqdm(batches, 'Looking', total=len(learn.data.val_dl), leave=False, delay=1): found.append(self.maps(x).flatten(2).max(2))
         self.value, self.place = (torch.cat([getattr(f, k) for f in found]) for k in ('values', 'indices')) # `(pictures, filters)` both
 
     def maps(self, x):
@@ -158,7 +176,8 @@ def piece(
     k: int, # filter
     least: float = .05, # pixels count whose gradient is at least this part of the largest, 0 to 1
 ) -> torch.Tensor: # `(3, height, width)`, 0 to 1
-    "The piece of picture `i` that excites filter `k` most."
+    "The piece of picture `i` that excites filter `k` most. Raises `ValueError` if `least` is no such part."
+    if not 0 <= least <= 1: raise ValueError(f'least is a part of the largest gradient, 0 to 1, not {least}')
     ds, out = self.learn.data.val_ds, []
     x = ds[i][0][None].to(next(self.learn.full.parameters()).device).requires_grad_()
     hook = dict(self.learn.full.named_modules())[self.layer].register_forward_hook(lambda layer, args, o: out.append(o))
@@ -193,15 +212,16 @@ def log_odds(
     p = Learner.logprobs(None, preds)
     return p - p[:, None].masked_fill(torch.eye(p.shape[1], dtype=torch.bool, device=p.device), -torch.inf).logsumexp(2)
 
-# %% ../nbs/09_inside.ipynb #99d22d41
+# %% ../nbs/09_inside.ipynb #990c3604
 def last_maps(
-    model: nn.Module, # any net
+    model: nn.Module, # a convolutional net, or a `Backbone` with a head
     x: torch.Tensor, # pictures `(n, 3, height, width)`
 ) -> nn.Module:
-    "The last layer whose outputs are maps with more than one place. Raises `ValueError` if there is none."
-    seen = []
+    "The last layer whose outputs are maps with more than one place (for the `Backbone` of a transformer: tokens). Raises `ValueError` if there is none."
+    seen, shape = [], x.shape[2]/x.shape[3]
     def note(layer, args, out):
-        if torch.is_tensor(out) and out.ndim == 4 and out.shape[2]*out.shape[3] > 1: seen.append(layer)
+        if isinstance(layer, Backbone) or torch.is_tensor(out) and out.ndim == 4 and min(out.shape[2:]) > 1 and .5 < out.shape[2]/out.shape[3]/shape < 2: seen.append(layer)
+    if not any(isinstance(m, Backbone) for m in model.modules()) and any(hasattr(m, 'num_heads') for m in model.modules()): raise ValueError('A transformer keeps its places as a list of tokens; make the learner with ConvLearner.pretrained, or take a convolutional net')
     hooks = [m.register_forward_hook(note) for m in model.modules() if not isinstance(m, nn.Dropout)]
     try:
         with torch.no_grad(): model.eval()(x[:1])
@@ -216,11 +236,17 @@ def heat_map(
     x: torch.Tensor, # pictures `(n, 3, height, width)`, normalized
     y: torch.Tensor | None = None, # for which class of each `(n,)`; None: for the net's own answers
 ) -> torch.Tensor: # `(n, height, width)`, 0 to 1 (all 0 where nothing speaks for the class), on the CPU
-    "Where the reasons for a class lie: Grad-CAM (Selvaraju et al. 2017) on the last maps of a net."
+    "Where the reasons for a class lie: Grad-CAM (Selvaraju et al. 2017) on the last maps of a net. (The tokens of a transformer are laid out as a square.) Raises `ValueError` for a net without maps, and for classes that it has not."
+    _check_net(model, x)
     x = x.to(next(model.parameters()).device)
     layer = last_maps(model, x)
-    with torch.no_grad(): y = log_odds(model(x)).argmax(1) if y is None else torch.as_tensor(y).to(x.device)
+    with torch.no_grad(): odds = log_odds(model(x))
+    y = odds.argmax(1) if y is None else torch.as_tensor(y).to(x.device)
+    if y.shape != (len(x),) or y.min() < 0 or y.max() >= odds.shape[1]: raise ValueError(f'y is a class number for each of the {len(x)} pictures, 0 to {odds.shape[1] - 1}, not {y.tolist()}')
     heat = LayerGradCam(lambda x: log_odds(model(x)), layer).attribute(x, target=y, relu_attributions=True)
+    if heat.shape[3] == 1: # the tokens of a transformer: first those that have no place, then the others, row by row
+        side = int(heat.shape[2]**.5)
+        heat = heat[:, :, -side*side:].reshape(len(x), 1, side, side)
     heat = LayerAttribution.interpolate(heat.detach().float().sum(1, keepdim=True), x.shape[-2:], 'bilinear')[:, 0].cpu()
     return heat/heat.amax((1, 2), keepdim=True).clamp_min(1e-12)
 
@@ -248,14 +274,15 @@ def show_heat_maps(
         top.set_title(names[k] if right else f'{names[learn.data.val_y[i]]},\nsays {names[k]}', fontsize=9, color='green' if right else 'firebrick', parse_math=False)
     fig.tight_layout()
 
-# %% ../nbs/09_inside.ipynb #41e15b63
-def hide(
+# %% ../nbs/09_inside.ipynb #db143b85
+def hide_pixels(
     x: torch.Tensor, # pictures `(n, 3, height, width)`, normalized
     scores: torch.Tensor, # of the places `(n, height, width)`: the highest are hidden
     part: float = .25, # of the pixels, 0 to 1
 ) -> torch.Tensor: # as `x`, with the mean colour where the scores are highest
-    "Hide the pixels with the highest scores."
+    "Hide the pixels with the highest scores. Raises `ValueError` if part or scores do not fit."
     if not 0 <= part <= 1: raise ValueError(f'part is a part of the pixels, 0 to 1, not {part}')
+    if scores.shape != (len(x), *x.shape[2:]): raise ValueError(f'{len(x)} pictures of {x.shape[2]} × {x.shape[3]} pixels need scores of the shape {(len(x), *x.shape[2:])}, not {tuple(scores.shape)}')
     order = scores.flatten(1).argsort(1, descending=True)[:, :round(part*scores[0].numel())]
     mask = torch.zeros_like(scores.flatten(1), dtype=torch.bool).scatter_(1, order, True).view_as(scores)
     return x.masked_fill(mask[:, None].to(x.device), 0)

@@ -401,3 +401,85 @@ def test_cleaner_in_jupyterlab(cleaner, monkeypatch):
     assert len(lists) == 4 and lists[0].options == ('keep', 'delete', 'cats', 'dogs')
     lists[0].value = 'delete'
     assert cleaner.choice[cleaner.rows.file.iloc[0]] == 'delete' and len(cleaner.changes()) == 1
+
+# ---- what a review found
+def test_names_of_any_kind_do_not_lose_a_training(things, tmp_path, monkeypatch, capfd):
+    folder = things(cat=6, dog=6, clock=6)
+    odd = [os.fsdecode(b) for b in (b'x\xff', b'bad\xfe')] if sys.platform == 'linux' else ['x', 'bad'] # names that are no text
+    for old, new in (('cat', r'$\frac$'), ('dog', '$^$'), ('clock', odd[0])): (folder/old).rename(folder/new)
+    folder = folder.rename(tmp_path/odd[1])
+    model, page, _ = train_folder(folder, tmp_path/'out', sz=32, epochs=1)
+    assert r'$\frac$' in page.read_text(encoding='utf-8') and load_learner(model).classes[0] == r'$\frac$'
+    data = ImageClassifierData.from_folder(folder, tfms=tfms_from_model('sketchnet', 32))
+    Comparison(data, {'$\\frac$': np.log(np.full((3, 3), 1/3))}).plot_scores([0, 1, 2])
+    import matplotlib.pyplot as plt
+    plt.gcf().canvas.draw(); plt.close('all')
+
+class Darker(PictureTransform):
+    def finish(self, ims): return super().finish(ims)*.1
+
+class Mirror(nn.Module):
+    def forward(self, im): return im.resize((64, 64)).transpose(Image.FLIP_LEFT_RIGHT)
+    def __repr__(self): return 'Resize(size=[64, 64])'
+
+def test_transforms_that_the_words_do_not_say_are_refused(few, tmp_path):
+    for tfm in (Darker(tfms_from_model('sketchnet', 64)[1].steps.transforms, 64, (.5,)*3, (.2,)*3), PictureTransform([Mirror()], 64, (.5,)*3, (.2,)*3)):
+        learn = ConvLearner.from_model(TrautNet((64, 64, 3), 2), ImageClassifierData.from_paths(few, 8, (tfm, tfm)))
+        for name in ('x.safetensors', 'x.onnx'):
+            with pytest.raises(ValueError, match='how pictures are prepared'): learn.export(tmp_path/name)
+
+def test_of_several_nets_of_one_name_the_last_counts(few, tmp_path):
+    data, made = data_of(few), []
+    for act in (nn.ReLU, nn.Tanh):
+        class Again(KerasNet):
+            def __init__(self, in_shape, n, act=act): super().__init__(in_shape, nn.Flatten(), nn.Linear(64*64*3, 4), act(), nn.Linear(4, n), nn.LogSoftmax(1))
+        made.append(ConvLearner.from_model(Again((64, 64, 3), 2), data))
+    file = made[1].export(tmp_path/'a.safetensors')
+    assert np.allclose(load_learner(file).predict(files_of(data)), made[1].predict(), atol=1e-5)
+    with pytest.raises(ValueError): made[0].export(tmp_path/'b.safetensors')
+
+def test_untouched_nets_that_squeeze():
+    tfm = untouched('dm_nfnet_f0', weights=False).tfm
+    im = draw_sketch('dog', 3, 256).crop((0, 0, 256, 120))
+    timms = timm.data.create_transform(**timm.data.resolve_data_config({}, model=timm.create_model('dm_nfnet_f0')), is_training=False)
+    assert torch.allclose(tfm(im), timms(im), atol=.02)
+
+@pytest.mark.parametrize('change', [dict(net=''), dict(net='-'*100000 + '1'), dict(net='GroupNorm(num_groups=0, num_channels=2)'), dict(net="create_model('resnet18', act_layer='nope')"), dict(net='Lambda(lambd="print")'), dict(net=None),
+    dict(transform=None), dict(transform={}), dict(transform={'steps': ['Resize()'], 'min_side': 64, 'mean': [0]*3, 'std': [1]*3}), dict(transform={'steps': ['Linear(2, 2)'], 'min_side': 64, 'mean': [0]*3, 'std': [1]*3}), dict(classes=['cats']), dict(classes=['a', 'b', 'c']), dict(classes=None)],
+    ids=lambda c: str(c)[:40])
+def test_strange_headers_are_refused_in_a_line(learn, tmp_path, change):
+    file = rewrite(learn.export(tmp_path/'net.safetensors'), tmp_path/'strange.safetensors', **change)
+    with pytest.raises(WeightsError, match='strange.safetensors') as e: load_learner(file)
+    assert '\n' not in str(e.value) and len(str(e.value)) < 600
+
+def test_half_precision_weights(learn, tmp_path):
+    learn.full.bfloat16()
+    net = load_learner(learn.export(tmp_path/'net.safetensors')); learn.export(tmp_path/'net.onnx')
+    assert net.logits(files_of(learn.data)).dtype == torch.float32
+
+def test_arrays_that_are_no_pictures(learn, tmp_path):
+    net = load_learner(learn.export(tmp_path/'net.safetensors'))
+    for bad in (np.zeros((9, 9, 3)), np.zeros((9, 9), np.uint8), np.zeros((0, 9, 3), np.uint8), np.zeros((9, 9, 4), np.uint8)):
+        with pytest.raises(ValueError, match='uint8'): net.predict([bad])
+    with pytest.raises(ValueError, match='list of pictures'): net.predict(np.zeros((9, 9, 3), np.uint8))
+    assert net.predict(np.zeros((2, 9, 9, 3), np.uint8)).shape == (2, 2)
+
+def test_results_do_not_lie_among_the_pictures(few, monkeypatch, capfd):
+    monkeypatch.chdir(few/'train')
+    assert main(['train', '.', '--size', '32', '--epochs', '1']) == 2 and 'name another folder' in capfd.readouterr().err and not (few/'train'/'imgcourse-net').exists()
+
+def test_more_wrong_settings(few, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path); (tmp_path/'afile').write_text('x'); (tmp_path/'o'/'report.html').mkdir(parents=True); (tmp_path/'none').mkdir()
+    for argv, why in ((['train', str(few), '--size', '60000'], 'at most 2048'), (['train', str(few), '--out', 'afile'], 'is a file'), (['train', str(few), '--out', 'o'], 'is a folder')):
+        assert main(argv) == 2 and why in capfd.readouterr().err
+    set_seed(1); learn = ConvLearner.pretrained('sketchnet', data_of(few), precompute=True); learn.export('m.safetensors')
+    for empty in ('none', ''): assert main(['predict', 'm.safetensors', empty]) == 2 and 'no pictures' in capfd.readouterr().err
+    (few/'valid'/'cats'/'notes.txt').write_text('x')
+    assert main(['predict', 'm.safetensors', str(few/'valid'/'cats')]) == 0
+    assert re.fullmatch(r'imgcourse: note: .*\.txt.*passed over\n', capfd.readouterr().err.split('\r')[-1])
+
+def test_own_classes_are_sketches_also_with_the_full_sets(cache, monkeypatch):
+    from imgcourse.data import get_dataset
+    monkeypatch.setenv('IMGCOURSE_FULL', '1')
+    assert sorted(f.name for f in (get_dataset('own_classes')/'train').iterdir()) == ['church_window', 'clock', 'espresso_cup']
+    with pytest.raises(ValueError, match='nothing to download'): get_dataset('own_classes', full=True)

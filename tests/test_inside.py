@@ -8,7 +8,7 @@ import imgcourse.finetune, imgcourse.inside as inside
 from imgcourse.data import ImageClassifierData, tfms_from_model
 from imgcourse.features import create_backbone
 from imgcourse.finetune import binary_loss, dense_head
-from imgcourse.inside import KernelGrid, Peaks, activations, conv_layers, heat_map, hide, kernels, last_maps, log_odds, show_activations, show_filters, show_heat_maps, slide
+from imgcourse.inside import KernelGrid, Peaks, activations, conv_layers, heat_map, hide_pixels, kernels, last_maps, log_odds, show_activations, show_filters, show_heat_maps, slide
 from imgcourse.learner import ConvLearner, set_seed
 from imgcourse.nets import ResNet, SimpleNet
 from imgcourse.sketches import draw_sketch
@@ -172,8 +172,41 @@ def test_titles_say_what_the_net_says(learn):
 def test_hiding():
     x, scores = torch.rand(2, 3, 8, 8) + 1, torch.rand(2, 8, 8)
     for part in (0, .25, 1):
-        out = hide(x, scores, part)
+        out = hide_pixels(x, scores, part)
         gone = (out == 0).all(1)
         assert gone.sum((1, 2)).tolist() == [int(64*part)]*2 and torch.equal(out[:, 0][~gone], x[:, 0][~gone])
         if part == .25: assert all(s[g].min() > s[~g].max() for s, g in zip(scores, gone))
-    with pytest.raises(ValueError, match='part'): hide(x, scores, 2)
+    with pytest.raises(ValueError, match='part'): hide_pixels(x, scores, 2)
+
+# ---- what a review found
+def test_tokens_of_a_transformer_are_laid_out(few):
+    "The map of a ViT is a square, and hot where the tokens are."
+    data = ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model('sketchnet', 64)))
+    set_seed(0); learn = ConvLearner.pretrained('vit_tiny_patch16_224', data, weights=False, img_size=64)
+    heat = heat_map(learn.full, torch.stack([data.val_ds[i][0] for i in range(2)]))
+    assert heat.std(1).max() > 0 and heat.std(2).max() > 0, 'it varies along both sides'
+    raw = ConvLearner.from_model(timm.create_model('vit_tiny_patch16_224', img_size=64, num_classes=2), data)
+    with pytest.raises(ValueError, match='transformer.*ConvLearner.pretrained'): heat_map(raw.full, data.val_ds[0][0][None])
+
+def test_looking_does_not_change_what_is_learnt(few):
+    def trained(look):
+        set_seed(3); learn = ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(few, 8, tfms_from_model('sketchnet', 64))); learn.cbs = learn.cbs[:1]
+        learn.fit(.01, 1)
+        if look: Peaks(learn, '0.model.layer1').show([0, 1], 2); show_heat_maps(learn, [0, 1]); show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.layer1']); plt.close('all')
+        learn.fit(.01, 1)
+        return learn.history[-1]
+    assert trained(False) == trained(True)
+
+def test_rows_are_in_the_order_that_was_asked_for(learn):
+    show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.layer4', 'model.layer1', 'model.layer4'], n=2)
+    shapes = [a.images[0].get_array().shape for a in plt.gcf().axes]
+    assert shapes == [(2, 2)]*2 + [(16, 16)]*2 + [(2, 2)]*2
+
+@pytest.mark.parametrize('call, why', [
+    (lambda l, x: heat_map(l, x), 'learn.full'), (lambda l, x: activations(l, x, ['2']), 'learn.full'), (lambda l, x: show_filters(l), 'learn.full'),
+    (lambda l, x: heat_map(l.full, x[0]), r'x\[None\]'), (lambda l, x: activations(l.full, x, '0.model.layer1'), r"names is a list.*\['0.model.layer1'\]"), (lambda l, x: activations(l.full, x, ['model.layer1']), 'Did you mean 0.model.layer1'),
+    (lambda l, x: heat_map(l.full, x, [0, 5]), '0 to 1'), (lambda l, x: heat_map(l.full, x, [0]), 'each of the 2 pictures'), (lambda l, x: show_activations(l.full, x[0], ['2']), 'no maps'),
+    (lambda l, x: slide(x[0], 'blur'), 'grey picture'), (lambda l, x: slide(torch.zeros(5, 5), 'blurr'), "no kernel 'blurr'"), (lambda l, x: slide(torch.zeros(5, 5), [['a']*3]*3), 'three numbers'), (lambda l, x: slide(torch.zeros(2, 5), 'blur'), 'at least 3'),
+    (lambda l, x: KernelGrid('cat.jpg'), 'Pillow picture'), (lambda l, x: hide_pixels(x, torch.zeros(2, 1, 64, 64)), 'need scores of the shape'), (lambda l, x: Peaks(l, '0.model.layer1').piece(0, 0, 2), '0 to 1')])
+def test_messages_for_learners(learn, call, why):
+    with pytest.raises(ValueError, match=why): call(learn, torch.stack([learn.data.val_ds[i][0] for i in range(2)]))

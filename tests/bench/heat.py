@@ -15,7 +15,7 @@ def main(path, arch='resnet34', weights=None):
         heat = heat + 1e-4*torch.rand_like(heat)
         random = F.interpolate(torch.rand(len(x), 1, 4, 4), x.shape[2:], mode='bilinear')[:, 0]
         for name, scores in zip(right, (None, heat, random, -heat)):
-            with torch.no_grad(): right[name] += (learn.full(x if scores is None else hide(x, scores)).argmax(1) == y).sum().item()
+            with torch.no_grad(): right[name] += (learn.full((x if scores is None else hide_pixels(x, scores)).to(learn.backbone.device)).argmax(1).cpu() == y).sum().item()
     print({k: v/len(data.val_ds) for k, v in right.items()}, f'{time.perf_counter() - start:.0f} s')
 
 main(*sys.argv[1:])
