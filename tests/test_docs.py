@@ -75,7 +75,7 @@ def test_every_exported_name_has_a_reference(rendered):
     headings = {html.unescape(re.sub('<[^>]+>', '', h)).replace('\\', '').strip() for text in rendered.values() for h in re.findall(r'<h3[^>]*>(.*?)</h3>', text)}
     lost = []
     for f in NAMES:
-        found = re.search(r'#\| default_exp (\w+)', (ROOT/'nbs'/f).read_text(encoding='utf-8'))
+        found = re.search(r'"#\| default_exp (\w+)', (ROOT/'nbs'/f).read_text(encoding='utf-8'))
         if not found or found[1] == 'all': continue
         module = importlib.import_module(f'imgcourse.{found[1]}')
         lost += [f'{found[1]}.{n}' for n in module.__all__ if (inspect.isfunction(o := getattr(module, n)) or inspect.isclass(o)) and o.__module__ == module.__name__ and n not in headings]
@@ -92,3 +92,38 @@ def test_pictures_are_drawn_here():
             if c['cell_type'] != 'markdown': continue
             for alt, url in re.findall(r'!\[([^\]]*)\]\(([^)]+)\)', source(c)):
                 assert alt and ((ROOT/'nbs'/url).is_file() or url == 'https://colab.research.google.com/assets/colab-badge.svg'), (name, url)
+
+LESSON = re.compile(r'\[(\d\d\w?)\]\((\w+\.ipynb)\)')
+
+def cells_of(name): return [source(c) for c in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown']
+
+def test_every_word_of_the_glossary_is_in_its_lesson():
+    lost, n = [], 0
+    for entry in cells_of('glossary.ipynb')[1].split('\n\n'):
+        words, (_, lesson) = re.findall(r'\*\*(.+?)\*\*', entry), LESSON.findall(entry)[-1]
+        text = ' '.join(cells_of(lesson)).lower()
+        lost += [f'{w}: {lesson}' for w in words if not re.search(rf'\b{w.lower()[:-1]}', text)]; n += len(words)
+    print(f'{n} words')
+    assert not lost, '\n'.join(lost)
+
+def test_the_page_of_texts_counts_without_gaps():
+    "(What the numbers stand for is compared with the texts where they are at hand.)"
+    tables = re.findall(r'^## (.*?)$(.*?)(?=^## |\Z)', '\n'.join(cells_of('texts.ipynb')[1:]), re.M | re.S)
+    numbers = {name: [int(n) for n in re.findall(r'^\| (\d+) \|', text, re.M)] for name, text in tables}
+    assert {k: len(v) for k, v in numbers.items()} == {'Lesson 1': 26, 'Thirty lines': 6, 'Keras convnets': 25, 'Plain English': 11, 'Traut': 0}
+    for name, ns in numbers.items(): assert ns == list(range(1, len(ns) + 1)), name
+    for name, text in tables:
+        for row in re.findall(r'^\| (?!---|cell|model).*\|$', text, re.M): assert LESSON.search(row) or 'not needed' in row, row
+
+@pytest.mark.parametrize('name', ['results.ipynb', 'texts.ipynb', 'glossary.ipynb'])
+def test_links_to_lessons_are_right(name):
+    for number, file in LESSON.findall('\n'.join(cells_of(name))): assert file in NAMES and file.startswith(f'{number}_')
+
+@pytest.mark.parametrize('name', NAMES)
+def test_figures_have_alternative_texts(name):
+    cells = json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']
+    figures = [c for c in cells if any(k.startswith('image/') for o in c.get('outputs', []) for k in o.get('data', {}))]
+    texts = [re.match(r'#\| fig-alt: "([^"]{20,})"\n', source(c)) for c in figures]
+    assert all(texts), [source(c)[:60] for c, t in zip(figures, texts) if not t]
+    assert len({t[1] for t in texts}) == len(texts), 'the same text twice'
+    print(f'{name}: {len(figures)} figures')
