@@ -1,4 +1,4 @@
-import os, shutil, signal, tarfile
+import os, shutil, signal, subprocess, sys, sysconfig, tarfile, venv
 from pathlib import Path
 import pytest
 
@@ -53,3 +53,22 @@ def dogscats_photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp('photos')
     with tarfile.open(shared('data/dogscats.tgz')) as t: t.extractall(folder, filter='data')
     return folder/'dogscats'
+
+@pytest.fixture(scope='session')
+def dist(tmp_path_factory):
+    "The wheel and the sdist, built from a copy of the tree."
+    root = tmp_path_factory.mktemp('dist')
+    shutil.copytree(Path(__file__).parents[1], root/'src', symlinks=True, ignore=shutil.ignore_patterns('.git', '.venv', 'build', '*.egg-info', '__pycache__', 'imgcourse-*', '_proc', '_docs'))
+    subprocess.run([sys.executable, '-m', 'build', '--no-isolation', '--outdir', root/'dist', root/'src'], check=True, capture_output=True)
+    return root/'dist'
+
+@pytest.fixture(scope='session')
+def wheel_bin(dist, tmp_path_factory):
+    "The commands of an environment that has the wheel, and for the rest the packages of this one (but not the repository)."
+    root = tmp_path_factory.mktemp('wheel')/'env'
+    venv.create(root, with_pip=False)
+    site, = root.glob('lib/python*/site-packages')
+    (site/'others.pth').write_text(sysconfig.get_paths()['purelib'])
+    wheel, = dist.glob('*.whl')
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--prefix', root, '--ignore-installed', '--force-reinstall', wheel], check=True)
+    return root/'bin'

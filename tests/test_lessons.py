@@ -7,8 +7,9 @@ from imgcourse.cli import lesson_files, main
 @pytest.fixture(scope='session')
 def no_network(): return {'HTTPS_PROXY': 'http://127.0.0.1:9', 'HTTP_PROXY': 'http://127.0.0.1:9', 'HF_HUB_OFFLINE': '1', 'no_proxy': '127.0.0.1,localhost'}
 
-def test_imgcourse_run(tmp_path, no_network):
-    p = subprocess.run([Path(sys.executable).parent/'imgcourse', 'run', '--out', str(tmp_path/'out')], capture_output=True, text=True, env={**os.environ, **no_network})
+def test_imgcourse_run(tmp_path, no_network, wheel_bin):
+    "From the wheel alone, outside of the repository."
+    p = subprocess.run([wheel_bin/'imgcourse', 'run', '--out', str(tmp_path/'out')], capture_output=True, text=True, cwd=tmp_path, env={**{k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}, **no_network})
     print(p.stdout, p.stderr)
     assert p.returncode == 0
     names = [f.stem for f in lesson_files()]

@@ -53,7 +53,7 @@ def test_notebook_is_fit_to_be_read(f):
     assert not code or [c for c in code if c['outputs']], 'no stored output'
 
 def test_imports_point_to_earlier_notebooks():
-    order = {re.search(r'#\| default_exp (\w+)', src).group(1): i for i, f in enumerate(NOTEBOOKS) for src in ['\n'.join(source(c) for c in SOURCES[f]['cells'])] if '#| default_exp' in src}
+    order = {re.search(r'#\| default_exp (\w+)', src).group(1): i for i, f in enumerate(NOTEBOOKS) for src in ['\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'code')] if '#| default_exp' in src}
     for name in order:
         tree = ast.parse((ROOT/'imgcourse'/f'{name}.py').read_text(encoding='utf-8'))
         used = {n.module or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level for a in n.names}
