@@ -7,9 +7,10 @@ __all__ = ['lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab
            'main']
 
 # %% ../nbs/91_command.ipynb #9431d6f6
-import argparse, os, re, shutil, subprocess, sys, time, warnings
+import argparse, os, re, shutil, signal, subprocess, sys, time, warnings
 from itertools import count
 from pathlib import Path
+from typing import Sequence
 import imgcourse
 
 # %% ../nbs/91_command.ipynb #d0e432a2
@@ -83,10 +84,12 @@ def copy_lessons(
 
 def lab(
     folder: str | Path = 'imgcourse-lessons', # the learner's copy of the lessons
+    options: Sequence[str] = (), # for JupyterLab: '--port=9999', '--no-browser', '--allow-root'
 ) -> int: # JupyterLab's exit code
     "Copy the lessons into a folder and open JupyterLab on it."
-    print(f'{len(copy_lessons(folder))} lessons are new in {Path(folder).resolve()}; JupyterLab opens there. Stop it with Ctrl-C.')
-    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}'])
+    print(f'{len(copy_lessons(folder))} notebooks are new in {Path(folder).resolve()}; JupyterLab opens there. Stop it with Ctrl-C.')
+    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}', *options])
+    signal.signal(signal.SIGTERM, lambda *_: server.terminate()) # as Docker stops it
     while True:
         try: return server.wait()
         except KeyboardInterrupt: pass # JupyterLab has got it too, and asks whether to stop
@@ -195,7 +198,7 @@ def _parser():
     p = command('run', run, 'execute every lesson on the sketches and report')
     p.add_argument('first', nargs='?', default='', help='run only lessons whose names begin with this, 02 say')
     p.add_argument('--out', default='imgcourse-run', help='folder for executed notebooks and HTML pages (%(default)s)')
-    p = command('lab', lab, 'open the lessons in JupyterLab')
+    p = command('lab', lab, 'open the lessons in JupyterLab; options that are not listed here, such as --port=9999 or --allow-root, are passed on to it')
     p.add_argument('folder', nargs='?', default='imgcourse-lessons', help='your copy of the lessons (%(default)s)')
     _train_options(command('train', train_on, 'train a classifier for a folder of pictures; leaves model.safetensors and report.html'))
     p = command('data', list_data, 'list the data sets: what is here, what a download would cost')
@@ -226,7 +229,10 @@ def main(
     argv: list[str] | None = None, # arguments; None: those of the command line
 ) -> int: # exit code; 2 for wrong arguments, folders, files
     "The command `imgcourse`."
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, more = parser.parse_known_args(argv)
+    if args.command == 'lab': args.options = more
+    elif more: parser.error(f'unrecognized arguments: {" ".join(more)}')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     with warnings.catch_warnings(record=True) as notes:

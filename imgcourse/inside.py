@@ -76,9 +76,9 @@ def show(self: KernelGrid) -> None:
     from ipywidgets import BoundedFloatText, Dropdown, GridBox, Layout, VBox
     cells = [BoundedFloatText(value=v, min=-99, max=99, step=.5, layout=Layout(width='5em')) for v in self.kernel.flat]
     known = Dropdown(options=[*kernels], value=None, description='known:')
-    def change(k, v): self.kernel.flat[k] = v; shown.update(self.figure())
+    def change(k, v): self.kernel.flat[k] = v; known.value = None; shown.update(self.figure())
     def choose(name):
-        for cell, v in zip(cells, np.ravel(kernels[name])): cell.value = v
+        for cell, v in zip(cells, np.ravel(kernels[name]) if name else ()): cell.value = v
     for k, cell in enumerate(cells): cell.observe(lambda c, k=k: change(k, c['new']), 'value')
     known.observe(lambda c: choose(c['new']), 'value')
     display(VBox([GridBox(cells, layout=Layout(grid_template_columns='repeat(3, 5.5em)')), known]))

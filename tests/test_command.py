@@ -55,3 +55,29 @@ def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as e: main([command, '--help'])
     out = capsys.readouterr().out
     assert e.value.code == 0 and f'usage: imgcourse {command}' in out and 'None' not in out
+
+def test_lab_passes_options_on(tmp_path, monkeypatch):
+    import imgcourse.cli as cli
+    started = []
+    class Server:
+        def __init__(self, argv): started.append(argv)
+        def wait(self): return 7
+    monkeypatch.setattr(cli.subprocess, 'Popen', Server); monkeypatch.setattr(cli.signal, 'signal', lambda *a: None)
+    assert main(['lab', str(tmp_path/'mine'), '--port=9999', '--allow-root']) == 7
+    assert started[0][-3:] == [f'--notebook-dir={(tmp_path/"mine").resolve()}', '--port=9999', '--allow-root'] and (tmp_path/'mine'/'02_three_lines.ipynb').is_file()
+    with pytest.raises(SystemExit) as e: main(['run', '--port=9999'])
+    assert e.value.code == 2
+
+def test_lab_is_stopped_with_its_server(tmp_path, monkeypatch):
+    "By SIGTERM, as Docker does it: the signal is handed on."
+    import signal
+    import imgcourse.cli as cli
+    class Server:
+        code = None
+        def __init__(self, argv): pass
+        def terminate(self): self.code = -15
+        def wait(self): signal.raise_signal(signal.SIGTERM); return self.code
+    monkeypatch.setattr(cli.subprocess, 'Popen', Server)
+    before = signal.getsignal(signal.SIGTERM)
+    try: assert main(['lab', str(tmp_path/'mine')]) == -15
+    finally: signal.signal(signal.SIGTERM, before)
