@@ -85,7 +85,9 @@ def on_device(
     if not isinstance(tfm, PictureTransform): raise ValueError('on_device needs a transform that it can undo: a PictureTransform, as tfms_from_model makes them')
     if not aug and str(self.trn_ds.tfm.steps) != str(tfm.steps): warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; say how batches are: on_device([random_flip, random_crop])', stacklevel=2)
     with keep_random_state(): trn, val, test = (dl and _one_tensor(dl, tfm) for dl in (self.fix_dl, self.val_dl, self.test_dl))
-    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, (BatchTransform(tfm, aug), BatchTransform(tfm)), self.bs, test, TensorPictures)
+    tfms = BatchTransform(tfm, aug), BatchTransform(tfm)
+    for t in tfms: t.min_side = trn.shape[1] # the size that they are
+    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, tfms, self.bs, test, TensorPictures)
     data.trn_ds.sampler = data.trn_dl.sampler
     for name in ('trn_ds', 'fix_ds', 'val_ds', 'aug_ds', 'test_ds', 'test_aug_ds'):
         if ds := getattr(self, name): getattr(data, name).names = [ds.name(i) for i in range(len(ds))]

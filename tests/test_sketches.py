@@ -42,7 +42,7 @@ def test_folder(tmp_path):
 
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match='dogscats'): make_sketches('horses', tmp_path/'x')
-    with pytest.raises(ValueError, match='cat, dog, plain_black_bulldog … .230 in'): draw_sketch('unicorn', 1)
+    with pytest.raises(ValueError, match='cat, dog, plain_black_bulldog … .242 in'): draw_sketch('unicorn', 1)
     with pytest.raises(FileExistsError, match='delete'): make_sketches('dogscats', tmp_path)
     with pytest.raises(ValueError, match='at least one'): contact_sheet([])
 
