@@ -9,28 +9,30 @@ __all__ = []
 import gc as _gc
 _enabled = _gc.isenabled()
 _gc.disable()
-import os
-from pathlib import Path
-import numpy as np, pandas as pd, matplotlib.pyplot as plt, torch
-from PIL import Image
-from sklearn import metrics
-from sklearn.metrics import log_loss
-from torch import nn
-import torch.nn.functional as F
-from .sketches import SketchSet, contact_sheet, draw_sketch, make_sketches, painters, sketchsets
-from .data import *
-from .features import *
-from .learner import *
-from .interpret import *
-from .schedule import *
-from .finetune import *
-from .checkpoint import *
-from .breeds import *
-from .nets import *
-from .board import *
-from .deploy import *
-from .inside import *
-if _enabled: _gc.enable()
+try:
+    import os
+    from pathlib import Path
+    import numpy as np, pandas as pd, matplotlib.pyplot as plt, torch
+    from PIL import Image
+    from sklearn import metrics
+    from sklearn.metrics import log_loss
+    from torch import nn
+    import torch.nn.functional as F
+    from imgcourse.sketches import SketchSet, contact_sheet, draw_sketch, make_sketches, painters, sketchsets
+    from imgcourse.data import *
+    from imgcourse.features import *
+    from imgcourse.learner import *
+    from imgcourse.interpret import *
+    from imgcourse.schedule import *
+    from imgcourse.finetune import *
+    from imgcourse.checkpoint import *
+    from imgcourse.breeds import *
+    from imgcourse.nets import *
+    from imgcourse.board import *
+    from imgcourse.deploy import *
+    from imgcourse.inside import *
+finally:
+    if _enabled: _gc.enable()
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 __all__ = [n for n in dir() if not n.startswith('_')]

@@ -80,7 +80,13 @@ def copy_lessons(
     "Copy the lessons and appendices into a folder; files that are there are left as they are."
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
     new = [f for f in sorted(lesson_files()[0].parent.glob('[0-9]*.ipynb')) if not (folder/f.name).exists()]
-    return [Path(shutil.copy(f, folder/f.name)) for f in new]
+    return [_copy(f, folder/f.name) for f in new]
+
+def _copy(file, to):
+    import nbformat.sign
+    shutil.copy(file, to)
+    nbformat.sign.NotebookNotary().sign(nbformat.read(to, 4)) # JupyterLab trusts it: widgets are there again when a page is loaded again
+    return to
 
 def lab(
     folder: str | Path = 'imgcourse-lessons', # the learner's copy of the lessons
@@ -243,7 +249,7 @@ def main(
             if isinstance(e, RuntimeError) and not re.search('alloc|out of memory', str(e)): raise
             print('imgcourse: the memory is too small for this; take a smaller --size or --bs', file=sys.stderr); return 2
         except KeyboardInterrupt: print('imgcourse: stopped', file=sys.stderr); return 130
-    for text in dict.fromkeys(_one_line(w.message) for w in notes if 'imgcourse' in w.filename): print(f'imgcourse: note: {text}', file=sys.stderr)
+    for text in dict.fromkeys(_one_line(w.message) for w in notes if Path(w.filename).is_relative_to(Path(imgcourse.__file__).parent)): print(f'imgcourse: note: {text}', file=sys.stderr)
     return code
 
 def _one_line(message):

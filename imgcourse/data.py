@@ -6,14 +6,14 @@
 __all__ = ['default_cfgs', 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101',
            'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'transforms_basic', 'transforms_side_on',
            'transforms_top_down', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'cache_dir', 'file_key',
-           'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'MirroredRotation',
+           'ProgressBar', 'bad_pictures', 'check_pictures', 'sketchnet', 'arch_name', 'model_cfg', 'MirroredRotation',
            'PictureTransform', 'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all',
            'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures',
            'pictures_by_class', 'split_folder', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
            'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
-import csv, hashlib, http.client, lzma, math, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+import csv, hashlib, html, http.client, io, lzma, math, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,9 +22,10 @@ from difflib import get_close_matches
 from functools import cache
 from numbers import Integral
 from pathlib import Path
-from typing import Callable, Iterator, Literal, Sequence
+from typing import Callable, Iterable, Iterator, Literal, Sequence
 import numpy as np, timm, torch
 from fastcore.basics import patch
+from fastcore.imports import in_notebook
 from fastcore.xdg import xdg_cache_home
 from filelock import FileLock
 from PIL import Image, ImageOps
@@ -33,7 +34,7 @@ from timm.models.resnet import BasicBlock, ResNet
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from . import sketches
 
 # %% ../nbs/01_data_look.ipynb #df7beffb
@@ -96,6 +97,24 @@ def file_key(
     s = os.stat(path)
     return _digest(f'{os.path.abspath(path)}\0{s.st_size}\0{s.st_mtime_ns}')
 
+# %% ../nbs/01_data_look.ipynb #46c7aab5
+class ProgressBar(tqdm):
+    "How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da Costa-Luis)."
+    shown = None # in a notebook: the output that is replaced
+    def __init__(
+        self,
+        items: Iterable | None = None, # that are gone through; None: `update` counts them
+        desc: str | None = None, # what is done
+        **kwargs # passed on to tqdm: `total`, `unit`, …
+    ): super().__init__(items, desc, leave=False, delay=1, file=io.StringIO() if in_notebook() else None, **kwargs)
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None: # called by tqdm; an empty `msg` takes the line away
+        from IPython.display import HTML, display
+        if not in_notebook(): return super().display(msg, pos)
+        line = HTML('' if msg == '' else f'<pre>{html.escape(str(self))}</pre>')
+        if self.shown: self.shown.update(line)
+        else: self.shown = display(line, display_id=True)
+
 # %% ../nbs/01_data_look.ipynb #be01351b
 @cache
 def _threads(pid): return ThreadPoolExecutor(os.cpu_count())
@@ -110,7 +129,7 @@ def bad_pictures(
     note = cache_dir()/'checked'/_digest(os.path.dirname(os.path.abspath(files[0])) if len(files) else '')
     note.parent.mkdir(parents=True, exist_ok=True)
     good, bad = set(note.read_text().split()) if note.exists() else set(), {}
-    with open(note, 'a') as n, tqdm(total=len(files), desc='Checking pictures', leave=False, delay=1) as bar:
+    with open(note, 'a') as n, ProgressBar(total=len(files), desc='Checking pictures') as bar:
         for i in range(0, len(files), 1000):
             new = {f: k for f in files[i:i + 1000] if (k := _key_or_none(f)) not in good}
             for fault, (f, k) in zip(_threaded(_try_reading, new), new.items()):
@@ -365,11 +384,19 @@ class ImageClassifierData:
     def __repr__(self): return f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: ' + ', '.join(self.classes[:10]) + (' …' if self.c > 10 else '')
 
 # %% ../nbs/01_data_look.ipynb #d226594b
+def _folders(top):
+    "Each folder once, also where symbolic links lead in circles."
+    seen = set()
+    for d, below, files in os.walk(top, followlinks=True):
+        new = (place := os.path.realpath(d)) not in seen; seen.add(place)
+        below[:] = sorted(b for b in below if new and not b.startswith('.'))
+        if new: yield d, files
+
 def list_pictures(
     folder: str | Path, # searched with all its subfolders; hidden files are passed over
 ) -> list[Path]: # sorted
     "All pictures below a folder; warns of files that are none."
-    found = sorted(Path(d)/f for d, _, fs in os.walk(folder, followlinks=True) for f in fs if not f.startswith('.') and '/.' not in d[len(str(folder)):])
+    found = sorted(Path(d)/f for d, fs in _folders(folder) for f in fs if not f.startswith('.'))
     pictures = [f for f in found if f.suffix.lower() in (*IMG_EXTENSIONS, '.gif', '.jfif')]
     others = sorted({f.suffix or f.name for f in set(found) - set(pictures)} - {'.db', '.ini'})
     if others: warnings.warn(f'{folder}: {len(found) - len(pictures)} files are no pictures that can be read ({", ".join(others)}) and are passed over', stacklevel=2)
@@ -689,7 +716,7 @@ def _fetch(url, part, timeout):
             if have and left < have: raise ConnectionError('the answer is not the file')
             have = 0
         if left > shutil.disk_usage(part.parent).free: raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}')
-        with open(part, 'ab' if have else 'wb') as f, tqdm(initial=have, total=have + left or None, unit='B', unit_scale=True, desc=part.stem, leave=False) as bar:
+        with open(part, 'ab' if have else 'wb') as f, ProgressBar(initial=have, total=have + left or None, unit='B', unit_scale=True, desc=part.stem) as bar:
             while block := r.read(1 << 18): f.write(block); bar.update(len(block))
     if left and part.stat().st_size < have + left: raise ConnectionError(f'the line broke off after {part.stat().st_size:,} of {have + left:,} bytes')
 
@@ -785,7 +812,7 @@ def _arrange_cifar(src, dest, names, label_bytes, splits):
     for split, pattern in splits.items():
         for c in classes: (dest/split/c).mkdir(parents=True)
         rows = np.concatenate([np.fromfile(f, np.uint8).reshape(-1, label_bytes + 3072) for f in sorted(folder.glob(pattern))])
-        for i, r in enumerate(tqdm(rows, f'Writing {split}', leave=False)):
+        for i, r in enumerate(ProgressBar(rows, f'Writing {split}')):
             Image.fromarray(r[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0)).save(dest/split/classes[r[label_bytes - 1]]/f'{i:05}.png')
 
 def _arrange_caltech101(src, dest):

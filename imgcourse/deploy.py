@@ -17,12 +17,13 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image, ImageOps
 from torch import nn
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
 import imgcourse
 from . import board, features, finetune, nets
 from .checkpoint import read_whole, write_whole
 from .data import FileDataset, ImageClassifierData, PictureTransform, arch_name, model_cfg, read_picture, split_folder, tfms_from_model, to_rgb, transforms_side_on
-from .features import WeightsError, create_backbone, create_net, load_weights
+from .features import WeightsError, create_backbone, create_net
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed
 from .nets import KerasNet, check_shape, classifier
@@ -73,7 +74,7 @@ class Comparison:
 def table(self: Comparison) -> 'pd.DataFrame': # a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
     "How good the nets are, and how sure of themselves."
     import pandas as pd
-    rows = {name: {'accuracy': n.correct.mean(), 'log loss': -n.log_preds[np.arange(len(n.y)), n.y].mean(), 'sureness': n.probs.max(1).mean()} for name, n in self.nets.items()}
+    rows = {name: {'accuracy': n.correct.mean(), 'log loss': n.losses.mean(), 'sureness': n.probs.max(1).mean()} for name, n in self.nets.items()}
     return pd.DataFrame(rows).T
 
 # %% ../nbs/08_own_classes.ipynb #df9f3015
@@ -286,15 +287,14 @@ def load_learner(
     file: str | Path, # written by `learn.export`
 ) -> Classifier: # on the CPU until it is asked
     "Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format; programs in it are never run."
-    about = read_whole(file)[1]
+    weights, about = read_whole(file)
     if 'imgcourse' not in about: raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')
     if about['imgcourse'] != FORMAT: raise WeightsError(f'{file} has format {about["imgcourse"]} (written by imgcourse {about.get("written by")}); imgcourse {imgcourse.__version__} reads format {FORMAT}. Install the version that wrote it, or export the net anew')
     try:
         model = build(about['net'])
-        load_weights(model, file)
+        model.load_state_dict(weights)
         net = Classifier(model, about['classes'], build_transform(about['transform']))
         if net.predict([_noise]).shape != (1, len(net.classes)): raise ValueError(f'it has another number of outputs than the {len(net.classes)} classes')
-    except WeightsError: raise
     except Exception as e: # whatever a strange file may lead to
         why = (str(e).splitlines() or [''])[0][:200]
         raise WeightsError(f'{file}: the net cannot be built here ({type(e).__name__}: {why}). A net of your own must be defined (as a KerasNet) before it is loaded') from None
@@ -402,7 +402,7 @@ def report(
     "Write a page on a trained net that needs no other file and no network: figures, curves, classes, confusion matrix, best and worst pictures."
     import pandas as pd
     interp = Interpretation(learn.data, learn.predict())
-    loss, cm = -interp.log_preds[np.arange(len(interp.y)), interp.y], interp.confusion_matrix()
+    loss, cm = interp.losses, interp.confusion_matrix()
     by_class = pd.DataFrame({'training pictures': np.bincount(learn.data.trn_y, minlength=learn.data.c), 'validation pictures': cm.sum(1), 'right': cm.diagonal(),
                              'part': [f'{r/n:.3f}' if n else '' for r, n in zip(cm.diagonal(), cm.sum(1))]}, index=learn.data.classes)
     facts = {'accuracy on the validation pictures': f'{interp.correct.mean():.4f} ({interp.correct.sum()} of {len(interp.y)} right)', 'log loss': f'{loss.mean():.4f}',
@@ -435,9 +435,10 @@ def read_folder(
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
 ) -> ImageClassifierData:
     "Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."
-    if not (Path(folder)/'train').is_dir(): return ImageClassifierData.from_folder(folder, seed=seed, bs=bs, tfms=tfms, on_error=on_error)
-    val = next((n for n in ('valid', 'val', 'test') if (Path(folder)/n).is_dir()), None)
-    if not val: raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; name {Path(folder)/"train"} itself, and a part of it will be set aside')
+    train, val = Path(folder)/'train', next((n for n in ('valid', 'val', 'test') if (Path(folder)/n).is_dir()), None)
+    if not train.is_dir() or not val and any(f.suffix.lower() in IMG_EXTENSIONS for f in train.iterdir()): # pictures of trains
+        return ImageClassifierData.from_folder(folder, seed=seed, bs=bs, tfms=tfms, on_error=on_error)
+    if not val: raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; name {train} itself, and a part of it will be set aside')
     return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, val_name=val, on_error=on_error)
 
 # %% ../nbs/08_own_classes.ipynb #e07abbe2
@@ -483,14 +484,11 @@ class Cleaner:
         self.classes, self.rows = interp.data.classes, interp.top_losses(n)
         self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
 
-    def _check(self):
-        for file, what in self.choice.items():
-            if what not in ('keep', 'delete', *self.classes): raise ValueError(f"{file}: {what!r} is neither 'keep' nor 'delete' nor a class ({', '.join(self.classes[:10])})")
-
 @patch
 def changes(self: Cleaner) -> 'pd.DataFrame': # columns: file, actual, choice
     "What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."
-    self._check()
+    for file, what in self.choice.items():
+        if what not in ('keep', 'delete', *self.classes): raise ValueError(f"{file}: {what!r} is neither 'keep' nor 'delete' nor a class ({', '.join(self.classes[:10])})")
     rows = self.rows[['file', 'actual']].assign(choice=[self.choice[f] for f in self.rows.file])
     return rows[(rows.choice != 'keep') & (rows.choice != rows.actual)].reset_index(drop=True)
 

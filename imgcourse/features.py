@@ -21,9 +21,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
-from tqdm.auto import tqdm
 import imgcourse
-from .data import PictureDataset, arch_name, as_is, cache_dir, keep_random_state, model_cfg
+from .data import PictureDataset, ProgressBar, arch_name, as_is, cache_dir, keep_random_state, model_cfg
 
 # %% ../nbs/01b_features.ipynb #4a56de23
 class Backbone(nn.Module):
@@ -231,7 +230,7 @@ def _compute(backbone, probe, dtype, ds, keys, store):
     bs = 128 if probe.is_cuda else 16
     net = nn.Sequential(fold_batchnorm(backbone, probe), ConcatPool()).to(probe.device, dtype, memory_format=torch.channels_last)
     dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=min(8, os.cpu_count()) if probe.is_cuda and not ds.dataset.on_device else 0)
-    with tqdm(total=len(ds), desc='Features', unit='picture', leave=False, delay=1) as bar:
+    with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
         for i, (x, _) in enumerate(dl):
             full = x.new_zeros(bs, *x.shape[1:]); full[:len(x)] = x
             rows = net(full.to(probe.device, dtype, memory_format=torch.channels_last))[:len(x)]

@@ -17,8 +17,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
-from tqdm.auto import tqdm
-from .data import PictureTransform, keep_random_state
+from .data import PictureTransform, ProgressBar, keep_random_state
 from .features import Backbone
 from .learner import Learner
 
@@ -70,18 +69,22 @@ def figure(self: KernelGrid) -> 'plt.Figure':
 @patch
 def show(self: KernelGrid) -> None:
     "The picture of `figure`, and in JupyterLab nine fields that change it."
-    from IPython.display import display
-    shown = display(self.figure(), display_id=True)
+    import ipywidgets as widgets
+    from IPython.core.pylabtools import print_figure
+    from IPython.display import HTML, display
+    still = display(self.figure(), display_id=True)
     if not in_notebook(): return
-    from ipywidgets import BoundedFloatText, Dropdown, GridBox, Layout, VBox
-    cells = [BoundedFloatText(value=v, min=-99, max=99, step=.5, layout=Layout(width='5em')) for v in self.kernel.flat]
-    known = Dropdown(options=[*kernels], value=None, description='known:')
-    def change(k, v): self.kernel.flat[k] = v; known.value = None; shown.update(self.figure())
+    cells = [widgets.BoundedFloatText(value=v, min=-99, max=99, step=.5, layout={'width': '5em'}) for v in self.kernel.flat]
+    known, live = widgets.Dropdown(options=[*kernels], value=None, description='known:'), widgets.Image(layout={'display': 'none'})
+    def change(k, v):
+        self.kernel.flat[k] = v
+        known.value, live.value, live.layout.display = None, print_figure(self.figure()), 'block'
+        still.update(HTML('')) # a still would not change any more once the page is loaded again; a widget does
     def choose(name):
         for cell, v in zip(cells, np.ravel(kernels[name]) if name else ()): cell.value = v
     for k, cell in enumerate(cells): cell.observe(lambda c, k=k: change(k, c['new']), 'value')
     known.observe(lambda c: choose(c['new']), 'value')
-    display(VBox([GridBox(cells, layout=Layout(grid_template_columns='repeat(3, 5.5em)')), known]))
+    display(widgets.VBox([live, widgets.GridBox(cells, layout={'grid_template_columns': 'repeat(3, 5.5em)'}), known]))
 
 # %% ../nbs/09_inside.ipynb #ef9a7793
 def _check_net(model, x=None):
@@ -160,7 +163,7 @@ class Peaks:
         self.learn, self.layer, found = learn, layer, []
         learn.full.to(Accelerator().device)
         with keep_random_state(): batches = iter(learn.data.val_dl) # a data loader draws a random number, which must not change later ones
-        for x, _ in tqdm(batches, 'Looking', total=len(learn.data.val_dl), leave=False, delay=1): found.append(self.maps(x).flatten(2).max(2))
+        for x, _ in ProgressBar(batches, 'Looking', total=len(learn.data.val_dl)): found.append(self.maps(x).flatten(2).max(2))
         self.value, self.place = (torch.cat([getattr(f, k) for f in found]) for k in ('values', 'indices')) # `(pictures, filters)` both
 
     def maps(self, x):

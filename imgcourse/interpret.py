@@ -26,6 +26,7 @@ class Interpretation:
         if not np.allclose(self.probs.sum(1), 1, atol=1e-3): raise ValueError('These are no logprobs: their exponentials do not add up to 1 for each picture. Give what learn.predict() returns')
         self.preds = log_preds.argmax(1)
         self.correct = self.preds == self.y
+        self.losses = -log_preds[np.arange(len(self.y)), self.y] # of each picture
 
     def _random(self, mask, n):
         idxs = np.flatnonzero(mask)
@@ -125,7 +126,6 @@ def top_losses(
 ) -> 'pd.DataFrame': # index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
     "The pictures with the largest losses, the largest first."
     import pandas as pd
-    loss = -self.log_preds[np.arange(len(self.y)), self.y]
-    idxs, names = np.argsort(-loss)[:n], np.array(self.data.classes)
+    idxs, names = np.argsort(-self.losses)[:n], np.array(self.data.classes)
     return pd.DataFrame({'file': [self.data.val_ds.name(i) for i in idxs], 'actual': names[self.y[idxs]], 'predicted': names[self.preds[idxs]],
-                         'probability': self.probs[idxs].max(1), 'loss': loss[idxs]}, index=idxs)
+                         'probability': self.probs[idxs].max(1), 'loss': self.losses[idxs]}, index=idxs)

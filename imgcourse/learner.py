@@ -19,8 +19,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
-from .data import ImageClassifierData, PictureTransform, Shuffle, arch_name, as_is, model_cfg
+from .data import ImageClassifierData, PictureTransform, ProgressBar, Shuffle, arch_name, as_is, model_cfg
 from .features import Backbone, ConcatPool, Features, create_backbone, features
 
 # %% ../nbs/02_three_lines.ipynb #39640bb1
@@ -240,7 +239,7 @@ class Progress(Callback):
     order = 10
     def before_fit(self, learn): self.rows, self.table = [], None
     def before_epoch(self, learn): self.start = time.perf_counter()
-    def before_pass(self, learn): learn.dl = tqdm(learn.dl, f'Epoch {learn.epoch}, {"training" if learn.training else "validation"}', leave=False, delay=1, disable=not learn.accelerator.is_main_process)
+    def before_pass(self, learn): learn.dl = ProgressBar(learn.dl, f'Epoch {learn.epoch}, {"training" if learn.training else "validation"}', disable=not learn.accelerator.is_main_process)
 
     def after_epoch(self, learn):
         if not learn.accelerator.is_main_process: return
@@ -281,7 +280,7 @@ def predict_dl(
     device = Accelerator().device
     net = (self.full if full else self.model).to(device)
     self.set_mode(False)
-    out = [(self.logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in tqdm(iter(dl), 'Predicting', total=len(dl), leave=False, delay=1)] # tqdm would call iter() twice, and start worker processes twice
+    out = [(self.logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in ProgressBar(iter(dl), 'Predicting', total=len(dl))] # tqdm would call iter() twice, and start worker processes twice
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 

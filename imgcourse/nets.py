@@ -20,8 +20,7 @@ from fastcore.basics import patch
 from PIL import Image
 from timm.layers import create_conv2d
 from torch import nn
-from tqdm.auto import tqdm
-from .data import ArrayDataset, ImageClassifierData, PictureTransform, keep_random_state
+from .data import ArrayDataset, ImageClassifierData, PictureTransform, ProgressBar, keep_random_state
 from .learner import Callback, ConvLearner, Learner, Progress
 
 # %% ../nbs/06_keras_resnet.ipynb #94f45f66
@@ -95,7 +94,7 @@ def on_device(
 
 # %% ../nbs/06_keras_resnet.ipynb #2ea87eed
 def _one_tensor(dl, tfm):
-    try: batches = [(tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1) for x, _ in tqdm(iter(dl), 'Reading', total=len(dl), leave=False, delay=1)]
+    try: batches = [(tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1) for x, _ in ProgressBar(iter(dl), 'Reading', total=len(dl))]
     except ValueError as e: raise ValueError(f'The pictures are not all of one size ({e}); tfms=tfms_from_model(arch, sz) makes them so') from None
     return torch.cat(batches).to(Accelerator().device)
 

@@ -60,8 +60,15 @@ class Notebook:
         self.page = page
         page.goto(f'{url}/lab?token={TOKEN}&reset', timeout=MINUTE)
         page.locator('.jp-DirListing-item', has_text=name).dblclick(timeout=MINUTE)
-        self.wait(f'nb?.context?.path == "{name}" && (document.querySelector(".jp-Dialog") || nb.sessionContext.session?.kernel?.status == "idle")')
+        self.name = name
+        self.opened()
         self.stored = self.js('nb.content.model.toJSON().cells')
+
+    def opened(self):
+        name = self.name
+        self.wait(f'nb?.context?.path == "{name}" && (document.querySelector(".jp-Dialog") || nb.sessionContext.session?.kernel?.status == "idle")')
+
+    def save(self): self.js('nb.context.save()')
 
     def js(self, code): return self.page.evaluate(f'() => {{const nb = jupyterapp.shell.currentWidget; return {code}}}')
 
@@ -138,18 +145,19 @@ def test_kernel_grid(open_lesson):
     nb.add('from imgcourse.all import *')
     cell, _ = nb.add("grid = KernelGrid(draw_sketch('cat', 1)); grid.show()")
     from playwright.sync_api import expect
-    fields, image = cell.locator('input[type=number]'), cell.locator('img')
-    assert fields.count() == 9 and loaded(image)
+    fields, live = cell.locator('input[type=number]'), cell.locator('img:visible')
+    assert fields.count() == 9 and live.count() == 1 and loaded(live)
     def numbers(): return [float(f.input_value()) for f in fields.all()]
     assert numbers() == [-1]*4 + [8] + [-1]*4
-    before = image.get_attribute('src')
+    before = live.get_attribute('src')
     fields.nth(5).click(); nb.page.keyboard.press('Control+A'); nb.page.keyboard.type('2.5'); nb.page.keyboard.press('Enter')
-    expect(image).not_to_have_attribute('src', before, timeout=MINUTE)
-    assert nb.add('print(*grid.kernel.flat)')[1].split() == '-1.0 -1.0 -1.0 -1.0 8.0 2.5 -1.0 -1.0 -1.0'.split()
-    changed = image.get_attribute('src')
+    expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
+    assert live.count() == 1 and loaded(live) and nb.add('print(*grid.kernel.flat)')[1].split() == '-1.0 -1.0 -1.0 -1.0 8.0 2.5 -1.0 -1.0 -1.0'.split()
+    nb.save(); nb.page.reload(); nb.opened()
+    changed = live.get_attribute('src')
     cell.locator('select').select_option('sharpen')
-    expect(image).not_to_have_attribute('src', changed, timeout=MINUTE)
-    assert nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split() and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
+    expect(live).not_to_have_attribute('src', changed, timeout=MINUTE)
+    assert live.count() == 1 and nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split() and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
 
 def test_cleaner(open_lesson):
     nb = open_lesson('08_own_classes.ipynb')
