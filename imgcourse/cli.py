@@ -84,8 +84,12 @@ def copy_lessons(
 
 def _copy(file, to):
     import nbformat.sign
-    shutil.copy(file, to)
-    nbformat.sign.NotebookNotary().sign(nbformat.read(to, 4)) # JupyterLab trusts it: widgets are there again when a page is loaded again
+    from ipykernel.ipkernel import IPythonKernel
+    from jupyter_client.kernelspec import get_kernel_spec
+    nb = nbformat.read(file, 4)
+    nb.metadata.kernelspec.display_name, nb.metadata.language_info = get_kernel_spec('python3').display_name, IPythonKernel.language_info
+    nbformat.write(nb, to)
+    nbformat.sign.NotebookNotary().sign(nb)
     return to
 
 def lab(

@@ -57,16 +57,14 @@ def open_lesson(browser, lab):
 class Notebook:
     "A notebook in JupyterLab, opened by a double click."
     def __init__(self, page, url, name):
-        self.page = page
+        self.page, self.name = page, name
         page.goto(f'{url}/lab?token={TOKEN}&reset', timeout=MINUTE)
         page.locator('.jp-DirListing-item', has_text=name).dblclick(timeout=MINUTE)
-        self.name = name
         self.opened()
         self.stored = self.js('nb.content.model.toJSON().cells')
 
     def opened(self):
-        name = self.name
-        self.wait(f'nb?.context?.path == "{name}" && (document.querySelector(".jp-Dialog") || nb.sessionContext.session?.kernel?.status == "idle")')
+        self.wait(f'nb?.context?.path == "{self.name}" && (document.querySelector(".jp-Dialog") || nb.sessionContext.session?.kernel?.status == "idle")')
 
     def save(self): self.js('nb.context.save()')
 
@@ -75,6 +73,8 @@ class Notebook:
     def wait(self, code, minutes=1): self.page.wait_for_function(f'() => {{const nb = window.jupyterapp?.shell.currentWidget; return {code}}}', timeout=minutes*MINUTE)
 
     def menu(self, menu, item): self.page.get_by_role('menuitem', name=menu, exact=True).click(); self.page.get_by_role('menuitem', name=item, exact=True).click()
+
+    def button(self, command): self.page.locator(f'[data-command="{command}"]:visible').first.click()
 
     def find(self, text): return next(i for i, c in enumerate(self.stored) if text in c['source'])
 
@@ -92,19 +92,19 @@ class Notebook:
         assert not self.page.get_by_text('Error displaying widget').count()
         return found
 
-    def run(self, i):
+    def run(self, i, wait=True):
         "Run a cell, as by a click into it and Ctrl-Enter; all that it printed."
         self.cell(i).locator('.cm-content').click()
         self.page.keyboard.press('Control+Enter')
-        return printed(self.result(i, i))
+        return printed(self.result(i, i)) if wait else None
 
-    def add(self, code):
-        "Write a new cell below the active one and run it: the cell, and what it printed."
-        self.page.locator('[data-command="notebook:insert-cell-below"]:visible').first.click()
+    def add(self, code, wait=True):
+        "Write a new cell below the active one and run it: the cell, and what it printed (`None` at once, without waiting for its end)."
+        self.button('notebook:insert-cell-below')
         i = self.js('nb.content.activeCellIndex')
         self.cell(i).locator('.cm-content').click()
         self.page.keyboard.insert_text(code)
-        return self.cell(i), self.run(i)
+        return self.cell(i), self.run(i, wait)
 
 def text(out): return ''.join(out.get('text', out.get('data', {}).get('text/plain', '')))
 
@@ -117,7 +117,7 @@ def loaded(image): return image.evaluate('im => im.decode().then(() => im.natura
 def test_lesson_from_top_to_bottom(open_lesson):
     nb = open_lesson('02_three_lines.ipynb')
     assert nb.page.locator('.jp-Dialog').count() == 0, 'nobody is asked which kernel to take'
-    assert nb.js('nb.sessionContext.session.kernel.name') == 'python3'
+    assert nb.js('nb.sessionContext.session.kernel.name') == 'python3' and not nb.js('nb.context.model.dirty'), 'to open it does not change it'
     nb.page.locator('.jp-NotebookPanel-toolbar').get_by_text('Python 3 (ipykernel)').wait_for()
     nb.menu('Run', 'Run All Cells')
     cells = nb.result(0, len(nb.stored) - 1)
@@ -157,7 +157,9 @@ def test_kernel_grid(open_lesson):
     changed = live.get_attribute('src')
     cell.locator('select').select_option('sharpen')
     expect(live).not_to_have_attribute('src', changed, timeout=MINUTE)
-    assert live.count() == 1 and nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split() and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
+    expect(fields.last).to_have_value('0', timeout=MINUTE)
+    assert live.count() == 1 and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
+    assert nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split()
 
 def test_cleaner(open_lesson):
     nb = open_lesson('08_own_classes.ipynb')
@@ -168,6 +170,24 @@ def test_cleaner(open_lesson):
     other = 'dogs' if 'cats' in nb.add('print(cleaner.rows.actual.iloc[2])')[1] else 'cats'
     lists.nth(0).select_option('delete'); lists.nth(2).select_option(other)
     assert nb.add('print(*cleaner.choice.values(), *cleaner.changes().choice)')[1].split() == ['delete', 'keep', other, 'keep', 'delete', other]
+
+def test_long_work_is_interrupted_and_goes_on(open_lesson):
+    "A bar while it lasts; nothing broken is left of it when the notebook is saved, closed and opened again."
+    from playwright.sync_api import expect
+    nb = open_lesson('92_all.ipynb')
+    nb.add("from imgcourse.all import *\nPATH, arch, sz, bs = lesson('dogscats')\nset_seed(42)")
+    nb.add('data = ImageClassifierData.from_paths(PATH, tfms=tfms_from_model(arch, sz))\nlearn = ConvLearner.pretrained(arch, data)')
+    cell, _ = nb.add("learn.fit(.01, 2, resume='in the browser')", wait=False)
+    expect(cell.locator('.jp-OutputArea')).to_contain_text(re.compile(r'Epoch 1, training: +\d+%'), timeout=5*MINUTE)
+    assert cell.locator('table tbody tr').count() == 1, 'the row of the first epoch'
+    nb.button('notebook:interrupt-kernel')
+    expect(cell.locator('.jp-OutputArea')).to_contain_text('KeyboardInterrupt', timeout=MINUTE)
+    cell, out = nb.add("learn.fit(.01, 2, resume='in the browser')\nprint(len(learn.history), 'epochs')")
+    assert "Going on with the run 'in the browser': epoch" in out and '2 epochs' in out and cell.locator('table tbody tr').count() == 1
+    assert not re.search(r'training: +\d+%', nb.page.inner_text('.jp-Notebook'))
+    nb.save(); nb.page.keyboard.press('Alt+W'); nb.page.locator('.jp-DirListing-item', has_text=nb.name).dblclick(); nb.opened()
+    expect(nb.page.get_by_text('2 epochs', exact=True).last).to_be_visible(timeout=MINUTE)
+    assert not nb.page.get_by_text('Error displaying widget').count() and not any('widget' in k for c in nb.js('nb.content.model.toJSON().cells') for o in c.get('outputs', []) for k in o.get('data', {}))
 
 def test_help(open_lesson):
     nb = open_lesson('92_all.ipynb')

@@ -68,6 +68,33 @@ def test_lab_passes_options_on(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as e: main(['run', '--port=9999'])
     assert e.value.code == 2
 
+def test_lab_twice(tmp_path, monkeypatch, capsys):
+    "What the learner has written stays; what is new or was lost comes again; JupyterLab trusts the copies."
+    import nbformat.sign
+    import imgcourse.cli as cli
+    monkeypatch.setattr(cli.subprocess, 'Popen', lambda argv: type('Server', (), {'wait': lambda self: 0})()); monkeypatch.setattr(cli.signal, 'signal', lambda *a: None)
+    monkeypatch.setenv('JUPYTER_DATA_DIR', str(tmp_path/'jupyter'))
+    mine = tmp_path/'mine'
+    assert main(['lab', str(mine)]) == 0
+    names = sorted(f.name for f in mine.iterdir())
+    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted(f.name for f in cli.lesson_files()[0].parent.glob('[0-9]*.ipynb'))
+    notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
+    for n in names: assert notary.check_signature(nbformat.read(mine/n, 4)), n
+    text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines'); (mine/'02_three_lines.ipynb').write_text(text)
+    (mine/'05_dog_breeds.ipynb').unlink()
+    assert main(['lab', str(mine)]) == 0 and '1 notebooks are new' in capsys.readouterr().out
+    assert (mine/'02_three_lines.ipynb').read_text() == text and (mine/'05_dog_breeds.ipynb').is_file()
+
+def test_notes_of_other_libraries_are_not_printed(tmp_path, monkeypatch, capsys):
+    "Also where `imgcourse` stands somewhere in their path."
+    import warnings
+    import imgcourse.cli as cli
+    def warn(name=None, fetch=False):
+        warnings.warn_explicit('theirs', UserWarning, str(tmp_path/'imgcourse'/'lib'/'other.py'), 1); warnings.warn_explicit('ours', UserWarning, data_module.__file__, 1)
+        return 0
+    monkeypatch.setattr(cli, 'list_data', warn)
+    assert main(['data']) == 0 and capsys.readouterr().err == 'imgcourse: note: ours\n'
+
 def test_lab_is_stopped_with_its_server(tmp_path, monkeypatch):
     "By SIGTERM, as Docker does it: the signal is handed on."
     import signal

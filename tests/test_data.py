@@ -149,6 +149,13 @@ def test_files_that_are_no_pictures_are_told(few):
     with pytest.warns(UserWarning, match='1 files.*heic'): data = ImageClassifierData.from_paths(few, tfms=TFMS)
     assert len(data.trn_ds) == 24
 
+def test_links_that_lead_in_circles(few):
+    "Each picture once; a linked folder of pictures counts."
+    from imgcourse.data import list_pictures
+    cats = few/'train'/'cats'; n = len(list_pictures(cats))
+    (cats/'round').symlink_to(cats); (cats/'up').symlink_to(few/'train'/'dogs'); (few/'train'/'dogs'/'back').symlink_to(cats)
+    assert len(list_pictures(cats)) == len(set(f.resolve() for f in list_pictures(cats))) == n + 12
+
 def test_order_and_labels(few):
     data = ImageClassifierData.from_paths(few, tfms=TFMS, test_name='valid')
     assert data.classes == ['cats', 'dogs'] and data.c == 2 and list(data.val_y) == [0]*6 + [1]*6

@@ -12,7 +12,7 @@ from conftest import shared
 from imgcourse.board import PlainNet, TrautNet
 from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData, PictureError, PictureTransform, tfms_from_model, transforms_side_on
-from imgcourse.deploy import Comparison, ShortNet, build, describe, load_learner, report, train_folder, untouched
+from imgcourse.deploy import Comparison, ShortNet, build, describe, load_learner, read_folder, report, train_folder, untouched
 from imgcourse.features import WeightsError, create_backbone
 from imgcourse.finetune import binary_loss, dense_head
 from imgcourse.learner import ConvLearner, Learner, set_seed
@@ -273,6 +273,14 @@ def test_train_and_predict_in_the_terminal(few, tmp_path):
     p = run('predict', model, tmp_path/'no.jpg', few/'valid'/'dogs'/'dog.1.jpg')
     assert p.returncode == 2 and 'no.jpg' in p.stderr and 'Traceback' not in p.stderr and 'dog.1.jpg\n' in p.stdout, 'the others are answered'
     assert run('train', few, '--size', 64, '--epochs', 1, '--finetune', 1, cwd=tmp_path).returncode == 0 and (tmp_path/'imgcourse-net-2'/'model.safetensors').is_file(), 'nothing is written over'
+
+def test_a_class_called_train(tmp_path):
+    "Trains and ships; a folder `train` of class folders is something else, also where `valid` is missing."
+    for c in ('train', 'ship'): (tmp_path/'toys'/c).mkdir(parents=True); [draw_sketch(c, i, 32).save(tmp_path/'toys'/c/f'{i}.png') for i in range(5)]
+    data = read_folder(tmp_path/'toys', 4, tfms_from_model('sketchnet', 32))
+    assert data.classes == ['ship', 'train'] and len(data.trn_ds) + len(data.val_ds) == 10
+    (tmp_path/'toys'/'ship').rename(tmp_path/'toys'/'valid')
+    with pytest.raises(ValueError, match='needs a folder for each class'): read_folder(tmp_path/'toys', 4, tfms_from_model('sketchnet', 32))
 
 def bad(tmp_path, name):
     f = tmp_path/name

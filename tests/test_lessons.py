@@ -45,3 +45,16 @@ def test_command_line(capsys, tmp_path):
     for argv, code in ((['--help'], 0), (['run', '--help'], 0), (['nonsense'], 2), ([], 2)):
         with pytest.raises(SystemExit) as e: main(argv)
         assert e.value.code == code
+
+def test_bars_leave_nothing_in_a_notebook():
+    "They are shown while the work lasts, and not as widgets, which would be broken when the notebook is opened again."
+    from nbclient import NotebookClient
+    class Client(NotebookClient):
+        def process_message(self, msg, cell, index):
+            shown.append(str(msg['content'].get('data', ''))); return super().process_message(msg, cell, index)
+    shown = []
+    for code in ('for _ in ProgressBar(range(4), "A < B"): time.sleep(.6)', 'for k in ProgressBar(range(4), "A < B"):\n    time.sleep(.6)\n    if k == 2: break', 'for _ in ProgressBar(range(4), "A < B"): pass'):
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f'from imgcourse.data import ProgressBar\nimport time\n{code}')])
+        Client(nb, kernel_name='python3').execute()
+        assert [o.get('data', o) for o in nb.cells[0].outputs] == [{'text/html': '', 'text/plain': '<IPython.core.display.HTML object>'}]*('sleep' in code)
+    assert any(re.search(r'<pre>A &lt; B: +75%.*3/4', s) for s in shown)
