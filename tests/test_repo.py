@@ -52,6 +52,20 @@ def test_notebook_is_fit_to_be_read(f):
     assert all(len(source(c).split('\n')) <= 30 for c in code), 'a cell of over 30 lines'
     assert not code or [c for c in code if c['outputs']], 'no stored output'
 
+WORDS = {'sklearn': 'scikit-learn', 'PIL': 'Pillow'} # what people call a library
+
+def test_every_library_is_explained():
+    "Where a lesson or appendix imports a library, its text or that of an earlier one says what it is for."
+    from IPython.core.inputtransformer2 import TransformerManager
+    text, missing = '', []
+    for f in NOTEBOOKS:
+        if not f.name[0].isdigit(): continue
+        text += '\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'markdown').lower()
+        trees = [ast.parse(TransformerManager().transform_cell(source(c))) for c in SOURCES[f]['cells'] if c['cell_type'] == 'code']
+        names = {n.split('.')[0] for t in trees for node in ast.walk(t) if isinstance(node, (ast.Import, ast.ImportFrom)) for n in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module])}
+        missing += [f'{f.stem}: {n}' for n in sorted(names - set(sys.stdlib_module_names) - {'imgcourse'}) if WORDS.get(n, n).lower() not in text]
+    assert missing == []
+
 def test_imports_point_to_earlier_notebooks():
     order = {re.search(r'#\| default_exp (\w+)', src).group(1): i for i, f in enumerate(NOTEBOOKS) for src in ['\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'code')] if '#| default_exp' in src}
     for name in order:
