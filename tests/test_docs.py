@@ -50,24 +50,33 @@ def test_nothing_that_is_written_is_lost(pages, name):
     assert [t[:80] for t in written if plain(t) not in plain(page)] == []
     assert re.search(r'^title: ', source(pages[name]['cells'][0]), re.M)
 
+WEB = re.compile(r'https://([a-z0-9-]+\.)+[a-z]{2,}(/[^\s<>"{}|\\^`\[\]]*)?')
+OURS = re.compile(r'https://(?:github\.com|colab\.research\.google\.com/github|raw\.githubusercontent\.com)/imgcourse/imgcourse/(?:(?:blob|tree|edit|raw)/)?main/([^#?]+)(?:#L(\d+))?')
+
 def test_links_lead_somewhere(pages, rendered):
-    "Links within the site: to a page that there is, and to a heading on it."
+    "Links within the site: to a page that there is, and to a heading on it; others: https, and to files of the repository that there are."
     file = {name: re.search(r'^output-file: (.*)$', source(nb['cells'][0]), re.M)[1] for name, nb in pages.items()}
     ids = {file[name]: set(re.findall(r' id="([^"]+)"', text)) for name, text in rendered.items()}
     assert len(ids) == len(NAMES), 'each page has a name of its own'
-    lost, n = [], 0
+    lost, n, anchors, outside, files = [], 0, 0, 0, 0
     for name, text in rendered.items():
-        for url in re.findall(r'<a [^>]*href="([^"]+)"', text):
+        for url in re.findall(r'<a [^>]*href="([^"]*)"', text):
             url = html.unescape(url)
             if url.startswith('#cb'): continue # lines of code
-            if url.startswith(('http:', 'https:', 'mailto:')) and not url.startswith(HOST): continue
+            if re.match(r'[a-z]+:|//', url) and not url.startswith(HOST):
+                outside += 1
+                if not WEB.fullmatch(url) or url[-1] in '.,;:': lost.append(f'{name}: {url}')
+                if own := OURS.match(url):
+                    files += 1; there = ROOT/own[1]
+                    if not there.exists() or own[2] and int(own[2]) > len(there.read_text(encoding='utf-8').splitlines()): lost.append(f'{name}: {url}')
+                continue
             page, _, anchor = url.removeprefix(HOST).partition('#')
             page = file.get(page, page) or file[name]
-            n += 1
+            n += 1; anchors += bool(anchor)
             if page not in ids or anchor and anchor not in ids[page]: lost.append(f'{name}: {url}')
-    print(f'{len(rendered)} pages, {n} links within the site')
+    print(f'{len(rendered)} pages, {n} links within the site ({anchors} with an anchor), {outside} that lead outside ({files} to files of the repository)')
     assert not lost, '\n'.join(lost)
-    assert n > 100
+    assert n > 100 and anchors > 10 and files > 100
 
 def test_every_exported_name_has_a_reference(rendered):
     "A heading with its signature, on the page of its lesson."
@@ -119,11 +128,14 @@ def test_the_page_of_texts_counts_without_gaps():
 def test_links_to_lessons_are_right(name):
     for number, file in LESSON.findall('\n'.join(cells_of(name))): assert file in NAMES and file.startswith(f'{number}_')
 
-@pytest.mark.parametrize('name', NAMES)
-def test_figures_have_alternative_texts(name):
-    cells = json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']
-    figures = [c for c in cells if any(k.startswith('image/') for o in c.get('outputs', []) for k in o.get('data', {}))]
-    texts = [re.match(r'#\| fig-alt: "([^"]{20,})"\n', source(c)) for c in figures]
-    assert all(texts), [source(c)[:60] for c, t in zip(figures, texts) if not t]
-    assert len({t[1] for t in texts}) == len(texts), 'the same text twice'
-    print(f'{name}: {len(figures)} figures')
+def test_figures_have_alternative_texts():
+    n = 0
+    for name in NAMES:
+        cells = json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']
+        figures = [c for c in cells if any(k.startswith('image/') for o in c.get('outputs', []) for k in o.get('data', {}))]
+        texts = [re.match(r'#\| fig-alt: "([^"]{20,})"\n', source(c)) for c in figures]
+        assert all(texts), (name, [source(c)[:60] for c, t in zip(figures, texts) if not t])
+        assert len({t[1] for t in texts}) == len(texts), f'{name}: the same text twice'
+        n += len(figures)
+    print(f'{n} figures')
+    assert n > 50
