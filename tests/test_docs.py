@@ -2,10 +2,11 @@
 
 What is counted is printed: `pytest -s tests/test_docs.py`.
 """
-import html, json, os, re, shutil, subprocess, sys
+import html, importlib, inspect, json, os, pkgutil, re, shutil, subprocess, sys
 from copy import deepcopy
 from pathlib import Path
 import pypandoc, pytest
+from conftest import shared
 
 ROOT = Path(__file__).parents[1]
 HOST = 'https://imgcourse.github.io/imgcourse/'
@@ -80,7 +81,6 @@ def test_links_lead_somewhere(pages, rendered):
 
 def test_every_exported_name_has_a_reference(rendered):
     "A heading with its signature, on the page of its lesson."
-    import importlib, inspect
     headings = {html.unescape(re.sub('<[^>]+>', '', h)).replace('\\', '').strip() for text in rendered.values() for h in re.findall(r'<h3[^>]*>(.*?)</h3>', text)}
     lost = []
     for f in NAMES:
@@ -115,14 +115,140 @@ def test_every_word_of_the_glossary_is_in_its_lesson():
     print(f'{n} words')
     assert not lost, '\n'.join(lost)
 
+def sections(): return re.findall(r'^## (.*?)$(.*?)(?=^## |\Z)', '\n'.join(cells_of('texts.ipynb')[1:]), re.M | re.S)
+
 def test_the_page_of_texts_counts_without_gaps():
     "(What the numbers stand for is compared with the texts where they are at hand.)"
-    tables = re.findall(r'^## (.*?)$(.*?)(?=^## |\Z)', '\n'.join(cells_of('texts.ipynb')[1:]), re.M | re.S)
+    tables = sections()
     numbers = {name: [int(n) for n in re.findall(r'^\| (\d+) \|', text, re.M)] for name, text in tables}
-    assert {k: len(v) for k, v in numbers.items()} == {'Lesson 1': 26, 'Thirty lines': 6, 'Keras convnets': 25, 'Plain English': 11, 'Traut': 0}
+    assert {k: len(v) for k, v in numbers.items()} == {'Lesson 1': 24, 'Thirty lines': 5, 'Keras convnets': 26, 'Plain English': 12, 'Traut': 0}
     for name, ns in numbers.items(): assert ns == list(range(1, len(ns) + 1)), name
+    print(f'{sum(map(len, numbers.values()))} cells of the old texts')
     for name, text in tables:
         for row in re.findall(r'^\| (?!---|cell|model).*\|$', text, re.M): assert LESSON.search(row) or 'not needed' in row, row
+
+FILES = {'Lesson 1': 'lesson_1', 'Thirty lines': 'thirty_lines', 'Keras convnets': 'keras_convnets', 'Plain English': 'plain_english', 'Traut': 'traut'}
+CODE = re.compile(r"# |%\w|!\w|'{3}|tensorboard --|from [\w.]+ import |import [\w.]+( as \w+)?$|def \w+\(|class \w+[(:]|for \w+ in |if .*:$|else:$" # how a line of code begins
+                  r"|\(?\w+(\.\w+)*\)?(, \(?\w+\)?)* ?/?= ?[^=\s]"                           # a = ..., (a, b), (c, d) = ...
+                  r"|(?!array)[a-z]\w*(\.\w+|\[[^]]*\])*\(|[a-z]\w*(\.\w+|\[[^]]*\])+(,|$)") # a.b(...; a.b[c] (`array(` is an output)
+PLOT = re.compile(r'(?!def |\s).*\b(plot|plot_\w+|imshow)\(')
+
+QUOTED = re.compile(r"#.*?(?=plot_)|#.*|'{3}.*?'{3}|'[^']*'|\"[^\"]*\"") # (in one line of Lesson 1 a comment and its code have run together)
+
+def code_cells(text):
+    "Lines of code without a sentence, an output or a picture between them. A line goes on while its brackets are open, and a block while it is indented."
+    cells, inside, depth = [], False, 0
+    for line in filter(str.strip, text.splitlines()):
+        code = depth or inside and re.match(r'\s+[^\s•\d]', line) or CODE.match(line)
+        if code: cells[-1].append(line) if inside else cells.append([line])
+        plain = QUOTED.sub('', line)
+        depth = max(0, depth + len(re.findall(r'[([{]', plain)) - len(re.findall(r'[])}]', plain))) if code else 0 # (of one line the text has lost the beginning)
+        inside = code and not PLOT.match(line)
+    return ['\n'.join(c) for c in cells]
+
+def whole(name): return '\n'.join(source(c) for c in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells'])
+
+def public():
+    "What the modules export, and what their main classes have."
+    import imgcourse
+    from imgcourse.all import ConvLearner, ImageClassifierData, Interpretation, LRFinder
+    names = {n for m in pkgutil.iter_modules(imgcourse.__path__) for n in getattr(importlib.import_module(f'imgcourse.{m.name}'), '__all__', ())}
+    for c in (ConvLearner, ImageClassifierData, Interpretation, LRFinder):
+        names |= {n for base in c.__mro__[:-1] for n in [*vars(base), *re.findall(r'self\.(\w+)', inspect.getsource(base))] if base.__module__.startswith('imgcourse')}
+    return {n for n in names if n[0] != '_'}
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_page_of_texts_has_every_cell(name):
+    "A row for each cell of the text; the lessons that the row leads to use or name what the cell calls."
+    cells = code_cells(shared(f'ancestors/{FILES[name]}.txt').read_text(encoding='utf-8'))
+    rows = re.findall(r'^\| \d+ \| .* \| (.*) \|$', dict(sections())[name], re.M)
+    assert len(cells) == len(rows)
+    names, lost, n = public() - {'callbacks', 'metrics'}, [], 0 # (these two are arguments of Keras)
+    for i, (cell, row) in enumerate(zip(cells, rows), 1):
+        if row.startswith('not needed'): continue
+        called = names & set(re.findall(r'\w+', QUOTED.sub('', re.sub(r'(?m)^(from|import) .*|!\w.*', '', cell))))
+        lessons = '\n'.join(whole(file) for _, file in LESSON.findall(row))
+        lost += [f'cell {i}: {w}' for w in sorted(called) if not re.search(rf'\b{w}\b', lessons)]; n += len(called)
+    assert not lost, '\n'.join(lost)
+    assert n > 10 or not cells
+
+MODELS = r""" # text | in the text | on the page | in the lesson | lesson
+Lesson 1       | three lines of code         | frozen ResNet-34        | FULL=1 for the 25,000    | 02
+Lesson 1       | resnet34                    | resnet34                | resnet34                 | 01
+Lesson 1       | image-kernels               | kernel                  | kernel                   | 09
+Lesson 1       | ReLU                        | ReLU                    | ReLU                     | 09
+Lesson 1       | linear layers               | linear layers           | [Ll]inear|two layers     | 09
+Lesson 1       | universal approximation     | any curve               | universal approximation  | 09
+Lesson 1       | Gradient Descent            | gradient descent        | downhill                 | 09
+Lesson 1       | Visualizing and Understand  | filters                 | show_filters             | 09
+Lesson 1       | lr_find                     | range test              | lr_find                  | 03
+Lesson 1       | too large.*diverge          | too large               | diverge                  | 03
+Lesson 1       | number of epochs            | how many epochs         | How many epochs          | 03
+Lesson 1       | Shift . Tab                 | keys                    | Shift                    | 01
+Thirty lines   | ResNeXt-101                 | ResNeXt-101             | resnext101_64            | 05
+Thirty lines   | xtra_fc=.2048,512           | 2,048 and 512           | xtra_fc                  | 05
+Thirty lines   | dropout                     | dropout                 | dropout                  | 05
+Thirty lines   | 9 Random Dogs               | nine dogs               | Quiz                     | 05
+Thirty lines   | precomputed activations     | stored features         | precompute               | 05
+Thirty lines   | test-time-augmentation      | several views           | TTA                      | 05
+Keras convnets | fully-connected             | dense                   | SimpleNet                | 06
+Keras convnets | def ConvNet\(               | convolutions            | ConvNet\b                | 06
+Keras convnets | batch normalization         | batch norm              | ConvNet2                 | 06
+Keras convnets | residual layers             | residual                | ResLayer                 | 06
+Keras convnets | 560 parameters              | 560                     | 560                      | 06
+Keras convnets | shift or flip               | shifts and flips        | random_shift             | 06
+Keras convnets | ResNet-50                   | ResNet-50 on dogs       | ResNet-50                | 04
+Keras convnets | sigmoid unit                | one output              | sigmoid                  | 04
+Keras convnets | batch norm layers           | batch norm in frozen    | Batch norm while         | 04
+Keras convnets | last residual block         | last stage              | last stage               | 04
+Keras convnets | an order of magnitude       | tenth of the rate       | rate                     | 04
+Plain English  | five step                   | five steps              | five steps               | 07
+Plain English  | first stack|second stack    | the CNN                 | PlainNet                 | 07
+Plain English  | pooling layers              | pooling                 | MaxPool                  | 07
+Plain English  | translation invariance      | place does not matter   | does not matter where    | 07
+Plain English  | Overfitting                 | overfitting             | Overfitting              | 07
+Plain English  | error landscape             | optimizer               | Why an optimizer         | 07
+Plain English  | Neural Network Playground   | playground              | Playground               | 07
+Plain English  | TensorBoard                 | TensorBoard             | TensorBoard              | 07
+Plain English  | weird architecture          | larger variant          | larger                   | 07
+Plain English  | simple patterns like edges  | simple patterns         | edges                    | 09
+Plain English  | image augmentation          | augmentation            | flip                     | 06
+Plain English  | Go deeper                   | deeper                  | deeper                   | 06
+Traut          | Cifar10                     | CIFAR-10\b              | TrautNet                 | 07
+Traut          | Cifar100                    | CIFAR-100               | CIFAR-100                | 07
+Traut          | TensorBoard                 | TensorBoard             | TensorBoard              | 07
+Traut          | saving the model            | saving and loading      | save                     | 04b
+Traut          | loading a saved model       | saving and loading      | load_learner             | 08
+Traut          | Caltechown                  | Caltech-101             | Caltech-101              | 08
+Traut          | full model                  | full net                | full net                 | 08
+Traut          | Deleted Layers Model        | layers deleted          | ShortNet                 | 08
+Traut          | 10 times higher             | ten times as large      | Ten times too high       | 03
+Traut          | ResNet34.*fit_one_cycle     | ResNet-34, frozen       | unfreeze                 | 04
+Traut          | transfer learning           | ResNet-34, frozen       | transfer                 | 08
+Traut          | low-level features          | early and late layers   | Layer by layer           | 09
+Traut          | weights='imagenet'          | untouched ResNet-50     | untouched                | 08
+Traut          | coffee_mug                  | ImageNet's labels       | coffee mug               | 08
+Traut          | how sure                    | how sure                | sure                     | 08
+Traut          | both models are false       | where both nets fail    | both                     | 08
+Traut          | full model is correct, but  | where one does          | Comparison               | 08
+Traut          | Colab .Cloud                | Colab                   | Colab                    | 08
+Traut          | Docker container            | Docker                  | Docker                   | 08
+Traut          | on my own computer          | own computer            | own computer             | 08
+"""
+
+@pytest.mark.parametrize('name', FILES)
+def test_the_page_of_texts_has_every_model(name):
+    "The models and steps that a text describes: each in a row, or in a part of a sentence, that leads to the lesson which has it."
+    rows = [[w.strip() for w in l.split(' | ')] for l in MODELS.split('\n')[1:-1]]
+    text = shared(f'ancestors/{FILES[name]}.txt').read_text(encoding='utf-8')
+    places = re.split(r'\n|; (?=[^|]*$)', dict(sections())[name], flags=re.M) # rows; parts of sentences
+    lost = []
+    for _, there, here, word, number in [r for r in rows if r[0] == name]:
+        if not re.search(there, text, re.S): lost.append(f'not in the text: {there}')
+        file, = [f for f in NAMES if f.startswith(f'{number}_')]
+        if not any(re.search(here, p) and (number, file) in LESSON.findall(p) for p in places): lost.append(f'not on the page: {here} in {number}')
+        if not re.search(word, whole(file)): lost.append(f'not in {file}: {word}')
+    assert {r[0] for r in rows} == set(FILES) and not lost, '\n'.join(lost)
 
 @pytest.mark.parametrize('name', ['results.ipynb', 'texts.ipynb', 'glossary.ipynb'])
 def test_links_to_lessons_are_right(name):
