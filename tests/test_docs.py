@@ -4,8 +4,10 @@ What is counted is printed: `pytest -s tests/test_docs.py`.
 """
 import html, importlib, inspect, json, os, pkgutil, re, shutil, subprocess, sys
 from copy import deepcopy
+from functools import reduce
 from pathlib import Path
-import pypandoc, pytest
+import pypandoc, pytest, yaml
+from jsonschema import Draft202012Validator
 from conftest import shared
 
 ROOT = Path(__file__).parents[1]
@@ -265,3 +267,81 @@ def test_figures_have_alternative_texts():
         n += len(figures)
     print(f'{n} figures')
     assert n > 50
+
+# ---- _quarto.yml: what Quarto would say of its keys, their types and values, as far as this site may want them
+def group(need='', **keys): return {'type': 'object', 'properties': {k.replace('_', '-'): v for k, v in keys.items()}, 'required': need.split(), 'additionalProperties': False}
+def one_of(*values): return {'enum': list(values)}
+def either(*kinds): return {'anyOf': list(kinds)}
+def many(kind): return {'type': 'array', 'items': kind}
+TEXT, NUMBER, YES = ({'type': t} for t in ('string', 'number', 'boolean'))
+TEXTS, ITEM, CONTENTS = either(TEXT, many(TEXT)), {'$ref': '#/$defs/item'}, {'$ref': '#/$defs/contents'}
+AUTO = group('auto', auto=either(YES, TEXTS))
+THEME = either(one_of(*'default none cerulean cosmo cyborg darkly flatly journal litera lumen lux materia minty morph pulse quartz sandstone simplex sketchy slate solar spacelab superhero united vapor yeti zephyr'.split()),
+               {'type': 'string', 'pattern': r'\.scss$'})
+THEMES = either(THEME, many(THEME))
+MATHS = one_of('plain', 'webtex', 'gladtex', 'mathml', 'mathjax', 'katex')
+ACTION = one_of('none', 'edit', 'source', 'issue')
+REGION = either(TEXT, many(ITEM))
+SITE = group('title',
+    title=TEXT, description=TEXT, favicon=TEXT, image=TEXT, image_alt=TEXT, site_url=TEXT, site_path=TEXT,
+    repo_url=TEXT, repo_subdir=TEXT, repo_branch=TEXT, repo_link_target=TEXT, repo_link_rel=TEXT, repo_actions=either(ACTION, many(ACTION)), issue_url=TEXT,
+    search=either(YES, group(location=one_of('navbar', 'sidebar'), type=one_of('overlay', 'textbox'), limit=NUMBER, collapse_after=NUMBER, copy_button=YES, merge_navbar_crumbs=YES, keyboard_shortcut=TEXTS,
+                             show_item_context=either(YES, one_of('tree', 'parent', 'root')))),
+    navbar=either(YES, group(title=either(TEXT, YES), logo=TEXT, logo_alt=TEXT, logo_href=TEXT, background=TEXT, foreground=TEXT, search=YES, pinned=YES, collapse=YES, collapse_below=one_of('sm', 'md', 'lg', 'xl', 'xxl'),
+                             left=many(ITEM), right=many(ITEM), toggle_position=one_of('left', 'right'), tools_collapse=YES)),
+    sidebar=either(YES, group(id=TEXT, title=either(TEXT, YES), logo=TEXT, logo_alt=TEXT, logo_href=TEXT, search=YES, tools=many(ITEM), contents=CONTENTS, style=one_of('docked', 'floating'), background=TEXT, foreground=TEXT,
+                              border=YES, alignment=one_of('left', 'right', 'center'), collapse_level=NUMBER, pinned=YES, header=TEXTS, footer=TEXTS)),
+    page_footer=either(TEXT, group(left=REGION, center=REGION, right=REGION, border=either(YES, TEXT), background=TEXT, foreground=TEXT)),
+    page_navigation=YES, back_to_top_navigation=YES, bread_crumbs=YES, reader_mode=YES, body_header=TEXT, body_footer=TEXT, margin_header=TEXTS, margin_footer=TEXTS,
+    open_graph=YES, twitter_card=YES, drafts=TEXTS, draft_mode=one_of('visible', 'unlinked', 'gone'))
+HTML = group(
+    theme=either(THEMES, group(light=THEMES, dark=THEMES)), css=TEXTS, respect_user_color_scheme=YES, anchor_sections=YES, smooth_scroll=YES, minimal=YES, body_classes=TEXT, embed_resources=YES,
+    toc=YES, toc_depth=NUMBER, toc_location=one_of('body', 'left', 'right', 'left-body', 'right-body'), toc_title=TEXT, toc_expand=either(NUMBER, YES),
+    code_copy=either(YES, one_of('hover')), code_fold=either(YES, one_of('show')), code_summary=TEXT, code_overflow=one_of('scroll', 'wrap'), code_line_numbers=either(YES, TEXT), code_link=YES,
+    code_annotations=either(YES, one_of('hover', 'select', 'below', 'none')), code_tools=either(YES, group(source=either(YES, TEXT), toggle=YES, caption=TEXT)), code_block_bg=either(YES, TEXT), code_block_border_left=either(YES, TEXT),
+    syntax_highlighting=either(TEXT, group(light=TEXT, dark=TEXT)), html_math_method=either(MATHS, group('method', method=MATHS, url=TEXT)))
+QUARTO = Draft202012Validator({
+    **group('project format website',
+        project=group('type', title=TEXT, type=one_of('website'), output_dir=TEXT, lib_dir=TEXT, render=many(TEXT), execute_dir=one_of('file', 'project'), resources=TEXTS, pre_render=TEXTS, post_render=TEXTS,
+                      preview=group(port=NUMBER, host=TEXT, browser=YES, watch_inputs=YES, navigate=YES, timeout=NUMBER)),
+        format=group('html', html=HTML), website=SITE,
+        execute=group(enabled=YES, eval=YES, echo=either(YES, one_of('fenced')), cache=either(YES, one_of('refresh')), freeze=either(YES, one_of('auto')), daemon=either(YES, NUMBER))),
+    '$defs': {
+        'item': either(TEXT, group(text=TEXT, href=TEXT, file=TEXT, url=TEXT, icon=TEXT, id=TEXT, aria_label=TEXT, rel=TEXT, target=TEXT, menu=many(ITEM))),
+        'contents': either(TEXT, AUTO, many(either(ITEM, AUTO, group('section contents', section=TEXT, contents=CONTENTS))))}})
+def settings(): return yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
+
+def test_quarto_knows_every_key(): assert [f'{e.json_path}: {e.message}' for e in QUARTO.iter_errors(settings())] == []
+
+@pytest.mark.parametrize('key, value', [
+    ('projects', {}), ('project/type', 'site'), ('project/output', '_docs'), ('project/preview/port', '3000'), ('execute/enable', False), ('execute/freeze', 'never'),
+    ('format/html/toc', 'maybe'), ('format/html/html-math-method', 'latex'), ('format/html/theme/dusk', 'darkly'), ('format/html/theme/dark', 'darkness'), ('format/html/code-copy', 'always'), ('format/commonmark', 'default'),
+    ('website/repo_url', 'https://github.com/imgcourse/imgcourse'), ('website/repo-actions', ['edit', 'issues']), ('website/search', 'on'), ('website/navbar/search', 'yes'), ('website/sidebar/style', 'flying'),
+    ('website/sidebar/contents', [{'section': 'Lessons', 'content': ['index.ipynb']}]), ('website/sidebar/contents', [1])])
+def test_quarto_refuses(key, value):
+    config, (*way, last) = settings(), key.split('/')
+    reduce(dict.__getitem__, way, config)[last] = value
+    error, = QUARTO.iter_errors(config)
+    assert key.startswith('/'.join(error.absolute_path)), 'and says where'
+
+@pytest.mark.parametrize('key', ['project', 'project/type', 'format/html', 'website/title'])
+def test_quarto_misses(key):
+    config, (*way, last) = settings(), key.split('/')
+    del reduce(dict.__getitem__, way, config)[last]
+    assert [e.validator for e in QUARTO.iter_errors(config)] == ['required']
+
+def test_what_the_site_has():
+    "Search, light and dark, MathML, links to edit and to report; nothing is run, and pages go where nbdev looks for them."
+    config = settings(); page, site = config['format']['html'], config['website']
+    assert site['navbar']['search'] is True and site.get('search', True) is not False
+    assert sorted(page['theme']) == ['dark', 'light'] and page['theme']['dark'] != page['theme']['light']
+    assert page['html-math-method'] == 'mathml' and page['toc'] is True and page['code-copy'] is True
+    assert {'edit', 'issue'} <= set(site['repo-actions']) and site['repo-url'] == 'https://github.com/imgcourse/imgcourse' and site['repo-branch'] == 'main' and (ROOT/site['repo-subdir']/'index.ipynb').is_file()
+    assert f'{site["site-url"]}/' == HOST and config['project']['output-dir'] == '_docs' and 'doc_path = _docs\n' in (ROOT/'settings.ini').read_text(encoding='utf-8')
+    assert list(config['format']) == ['html'] and config['execute'] == {'enabled': False}
+
+def test_sidebar_lists_lessons_in_their_order():
+    first, *rest = settings()['website']['sidebar']['contents']
+    listed = {s['section']: s['contents'] for s in rest}
+    numbered = [f for f in NAMES if f[0].isdigit()]
+    assert first == 'index.ipynb' and listed['Lessons'] == [f for f in numbered if f < '9'] and listed['Appendices'] == [f for f in numbered if f >= '9']
