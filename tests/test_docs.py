@@ -138,13 +138,11 @@ PLOT = re.compile(r'(?!def |\s).*\b(plot|plot_\w+|imshow)\(')
 QUOTED = re.compile(r"#.*?(?=plot_)|#.*|'{3}.*?'{3}|'[^']*'|\"[^\"]*\"") # (in one line of Lesson 1 a comment and its code have run together)
 
 def code_cells(text):
-    "Lines of code without a sentence, an output or a picture between them. A line goes on while its brackets are open, and a block while it is indented."
-    cells, inside, depth = [], False, 0
+    "Lines of code without a sentence, an output or a picture between them. What is indented goes on with the line before."
+    cells, inside = [], False
     for line in filter(str.strip, text.splitlines()):
-        code = depth or inside and re.match(r'\s+[^\s•\d]', line) or CODE.match(line)
+        code = inside and re.match(r'\s+[^\s•\d]', line) or CODE.match(line)
         if code: cells[-1].append(line) if inside else cells.append([line])
-        plain = QUOTED.sub('', line)
-        depth = max(0, depth + len(re.findall(r'[([{]', plain)) - len(re.findall(r'[])}]', plain))) if code else 0 # (of one line the text has lost the beginning)
         inside = code and not PLOT.match(line)
     return ['\n'.join(c) for c in cells]
 
