@@ -162,7 +162,7 @@ def test_the_page_of_texts_has_every_cell(name):
     "A row for each cell of the text; the lessons that the row leads to use or name what the cell calls."
     cells = code_cells(shared(f'ancestors/{FILES[name]}.txt').read_text(encoding='utf-8'))
     rows = re.findall(r'^\| \d+ \| .* \| (.*) \|$', dict(sections())[name], re.M)
-    assert len(cells) == len(rows)
+    assert len(cells) == len(rows) and not re.search(r'(?m)^(array\(|Epoch|Layer|Total|\[)', '\n'.join(cells)), 'and no output in a cell'
     names, lost, n = public() - {'callbacks', 'metrics'}, [], 0 # (these two are arguments of Keras)
     for i, (cell, row) in enumerate(zip(cells, rows), 1):
         if row.startswith('not needed'): continue
