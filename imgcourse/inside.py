@@ -17,6 +17,7 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
+from .board import live_figure
 from .data import PictureTransform, ProgressBar, keep_random_state
 from .features import Backbone
 from .learner import Learner
@@ -70,16 +71,12 @@ def figure(self: KernelGrid) -> 'plt.Figure':
 def show(self: KernelGrid) -> None:
     "The picture of `figure`, and in JupyterLab nine fields that change it."
     import ipywidgets as widgets
-    from IPython.core.pylabtools import print_figure
-    from IPython.display import HTML, display
-    still = display(self.figure(), display_id=True)
+    from IPython.display import display
+    live, draw = live_figure(self.figure)
     if not in_notebook(): return
     cells = [widgets.BoundedFloatText(value=v, min=-99, max=99, step=.5, layout={'width': '5em'}) for v in self.kernel.flat]
-    known, live = widgets.Dropdown(options=[*kernels], value=None, description='known:'), widgets.Image(layout={'display': 'none'})
-    def change(k, v):
-        self.kernel.flat[k] = v
-        known.value, live.value, live.layout.display = None, print_figure(self.figure()), 'block'
-        still.update(HTML('')) # a still would not change any more once the page is loaded again; a widget does
+    known = widgets.Dropdown(options=[*kernels], value=None, description='known:')
+    def change(k, v): self.kernel.flat[k] = v; known.value = None; draw()
     def choose(name):
         for cell, v in zip(cells, np.ravel(kernels[name]) if name else ()): cell.value = v
     for k, cell in enumerate(cells): cell.observe(lambda c, k=k: change(k, c['new']), 'value')

@@ -161,6 +161,23 @@ def test_kernel_grid(open_lesson):
     assert live.count() == 1 and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
     assert nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split()
 
+def test_playground(open_lesson):
+    from playwright.sync_api import expect
+    nb = open_lesson('07_plain_english.ipynb')
+    nb.add('from imgcourse.all import *')
+    cell, _ = nb.add("play = Playground('circles'); play.show()")
+    picture, lists = cell.locator('img:visible'), cell.locator('select')
+    def state(): return nb.add("print(play.epoch, *play.settings.values(), sep='; ')")[1].strip()
+    assert lists.count() == 3 and picture.count() == 1 and loaded(picture)
+    before = picture.get_attribute('src')
+    cell.get_by_role('button', name='20 epochs').click()
+    expect(picture).not_to_have_attribute('src', before, timeout=MINUTE)
+    assert state() == '20; circles; (4, 2); 0.03; 0' and picture.count() == 1
+    lists.nth(1).select_option('none'); lists.nth(0).select_option('moons')
+    assert state() == '0; moons; (); 0.03; 0'
+    cell.get_by_role('button', name='20 epochs').click(); cell.get_by_role('button', name='anew').click()
+    assert state() == '0; moons; (); 0.03; 0' and loaded(picture)
+
 def test_cleaner(open_lesson):
     nb = open_lesson('08_own_classes.ipynb')
     nb.add("from imgcourse.all import *\nPATH, arch, sz, bs = lesson('dogscats')\ndata = ImageClassifierData.from_paths(PATH, tfms=tfms_from_model(arch, sz))")

@@ -97,12 +97,20 @@ def test_sidebar_has_every_page():
     assert sorted(listed) == NAMES
 
 def test_pictures_are_drawn_here():
-    "No page loads a picture from elsewhere, but for Colab's badge."
+    "No page loads a picture from elsewhere."
     for name in NAMES:
         for c in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']:
             if c['cell_type'] != 'markdown': continue
             for alt, url in re.findall(r'!\[([^\]]*)\]\(([^)]+)\)', source(c)):
-                assert alt and ((ROOT/'nbs'/url).is_file() or url == 'https://colab.research.google.com/assets/colab-badge.svg'), (name, url)
+                assert alt and (ROOT/'nbs'/url).is_file(), (name, url)
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n.startswith('0')])
+def test_each_lesson_opens_in_colab(name):
+    "A link to this very notebook, and before the first import of the course a cell that installs it where it is missing."
+    cells = json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']
+    assert f'(https://colab.research.google.com/github/imgcourse/imgcourse/blob/main/nbs/{name})' in source(cells[1])
+    first = next(source(c) for c in cells if c['cell_type'] == 'code' and 'import' in source(c))
+    assert 'try: import imgcourse' in first and '%pip install -q imgcourse' in first
 
 LESSON = re.compile(r'\[(\d\d\w?)\]\((\w+\.ipynb)\)')
 
