@@ -6,9 +6,11 @@
 __all__ = ['dots', 'Playground', 'live_figure', 'PlainNet', 'MaxNormLinear', 'TrautNet', 'TensorBoard']
 
 # %% ../nbs/07_plain_english.ipynb #900a74f1
+from base64 import b64encode
 from itertools import count
 from pathlib import Path
 from typing import Callable, Literal, Sequence
+from uuid import uuid4
 import warnings
 import numpy as np, torch
 import torch.nn.functional as F
@@ -126,14 +128,17 @@ def train(
 # %% ../nbs/07_plain_english.ipynb #55c276ac
 def live_figure(
     figure: Callable[[], 'plt.Figure'], # draws it as things stand
-) -> tuple['ipywidgets.Image', Callable[[], None]]: # for a place among fields and buttons; a function that draws anew
-    "Show a figure that can change: a still until the first change, then a widget (which follows also after the page was loaded again)."
+) -> tuple['ipywidgets.VBox', Callable[[], None]]: # for a place among fields and buttons; a function that draws anew
+    "Show a figure that can change, as a still and as a widget. The widget follows also after the page was loaded again; the still is there when the kernel is gone."
     import ipywidgets as widgets
     from IPython.core.pylabtools import print_figure
     from IPython.display import HTML, display
-    still, live = display(figure(), display_id=True), widgets.Image(layout={'display': 'none'})
-    def draw(): live.value, live.layout.display = print_figure(figure()), 'block'; still.update(HTML(''))
-    return live, draw
+    still, picture, style, mark = display(figure(), display_id=True), widgets.Image(layout={'display': 'none'}), widgets.HTML(), f'still-{uuid4()}'
+    def draw():
+        picture.layout.display, picture.value = 'block', print_figure(figure())
+        style.value = f'<style>.{mark} {{display: none}}</style>' # as long as the widget lives
+        still.update(HTML(f'<img class="{mark}" alt="the figure" src="data:image/png;base64,{b64encode(picture.value).decode()}">'))
+    return widgets.VBox([picture, style]), draw
 
 # %% ../nbs/07_plain_english.ipynb #bc2ccc1d
 @patch

@@ -40,6 +40,7 @@ def run_lesson(
     try: client.execute()
     except CellExecutionError as e: fault = f'{e.ename}: {e.evalue}'
     except DeadKernelError: fault = 'the kernel died; was there too little memory?'
+    except AssertionError: raise KeyboardInterrupt from None # nbclient takes Ctrl-C for itself, ends the kernel, and then misses it
     nbformat.write(nb, out/file.name)
     (out/f'{file.stem}.html').write_text(HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)[0], encoding='utf-8')
     return time.perf_counter() - start, fault or headline(nb), not fault
@@ -77,9 +78,9 @@ def run(
 def copy_lessons(
     folder: str | Path, # made if it is not there
 ) -> list[Path]: # the files that were new
-    "Copy the lessons and appendices into a folder; files that are there are left as they are."
+    "Copy lessons, appendices, glossary and tables into a folder; files that are there are left as they are. Raises `FileExistsError` if the folder is a file."
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    new = [f for f in sorted(lesson_files()[0].parent.glob('[0-9]*.ipynb')) if not (folder/f.name).exists()]
+    new = [f for f in sorted(lesson_files()[0].parent.glob('*.ipynb')) if f.stem not in ('index', 'contributing') and not (folder/f.name).exists()]
     return [_copy(f, folder/f.name) for f in new]
 
 def _copy(file, to):
@@ -87,6 +88,7 @@ def _copy(file, to):
     from ipykernel.ipkernel import IPythonKernel
     from jupyter_client.kernelspec import get_kernel_spec
     nb = nbformat.read(file, 4)
+    for c in nb.cells: c.source = re.sub(r'^#\| fig-alt: .*\n', '', c.source) # for the docs site alone
     nb.metadata.kernelspec.display_name, nb.metadata.language_info = get_kernel_spec('python3').display_name, IPythonKernel.language_info
     nbformat.write(nb, to)
     nbformat.sign.NotebookNotary().sign(nb)
@@ -98,7 +100,7 @@ def lab(
 ) -> int: # JupyterLab's exit code
     "Copy the lessons into a folder and open JupyterLab on it."
     print(f'{len(copy_lessons(folder))} notebooks are new in {Path(folder).resolve()}; JupyterLab opens there. Stop it with Ctrl-C.')
-    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}', *options])
+    server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', f'--notebook-dir={Path(folder).resolve()}', '--LabApp.news_url=None', *options]) # no box that asks about news
     signal.signal(signal.SIGTERM, lambda *_: server.terminate()) # as Docker stops it
     while True:
         try: return server.wait()
@@ -128,6 +130,7 @@ def ask(
     from imgcourse.data import PictureError, list_pictures
     from imgcourse.deploy import load_learner, untouched
     import timm
+    if Path(model).is_dir(): raise ValueError(f'{model} is a folder; name the model file in it')
     net, code = untouched(model) if not Path(model).exists() and timm.is_model(model) else load_learner(model), 0
     for p in pictures:
         if not p or Path(p).is_dir() and not list_pictures(p): raise FileNotFoundError(f'There are no pictures in {p!r}')
@@ -240,6 +243,7 @@ def main(
 ) -> int: # exit code; 2 for wrong arguments, folders, files
     "The command `imgcourse`."
     parser = _parser()
+    if '' in (sys.argv if argv is None else argv): parser.error('one of the arguments is empty')
     args, more = parser.parse_known_args(argv)
     if args.command == 'lab': args.options = more
     elif more: parser.error(f'unrecognized arguments: {" ".join(more)}')
@@ -257,6 +261,7 @@ def main(
     return code
 
 def _one_line(message):
+    if getattr(message, 'filename', None) and getattr(message, 'strerror', None): message = f'{message.filename}: {message.strerror}' # the system's own words
     lines = str(message).replace("on_error='skip'", '--on-error skip').splitlines()
     if len(lines) > 7: lines = [*lines[:4], f'… and {len(lines) - 5} more', lines[-1]]
     return ' '.join(l.strip() if l.rstrip().endswith((':', '.')) else f'{l.strip()};' for l in lines).removesuffix(';')

@@ -463,6 +463,7 @@ def train_folder(
     if taken := [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]: raise ValueError(f'{taken[0]} is a folder; name another one for the results')
     set_seed(seed)
     data = read_folder(folder, bs, tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1), seed, on_error)
+    print(data, flush=True)
     out.mkdir(parents=True, exist_ok=True)
     learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights)
     learn.fit_one_cycle(epochs, .01)

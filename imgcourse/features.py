@@ -194,7 +194,12 @@ def _store_name(backbone, tfm, dtype):
 
 class Features:
     "The pooled features of a data set: indexed like an array `(n, width)` of float32, read from disk as needed."
-    def __init__(self, rows: np.ndarray, order: np.ndarray): self.rows, self.order, self.width = rows, order, rows.shape[1]
+    def __init__(
+        self,
+        rows: np.ndarray, # of the store on disk `(rows, width)`
+        order: np.ndarray, # the row of each picture `(n,)`
+    ): self.rows, self.order, self.width = rows, order, rows.shape[1]
+
     def __len__(self) -> int: return len(self.order)
     def __getitem__(self, i) -> np.ndarray: return self.rows[self.order[i]]
 

@@ -126,7 +126,10 @@ def is_frozen(
     return bool(learns) and not any(learns)
 
 @patch
-def set_mode(self: Learner, training: bool) -> None:
+def set_mode(
+    self: Learner,
+    training: bool, # or evaluation
+) -> None:
     "Put the model into training or evaluation mode; frozen layers, and after `bn_freeze(True)` the batch norms of a backbone, always stay in evaluation mode."
     self.full.train(training)
     norms = {m for m in getattr(self, 'backbone', self.full).modules() if isinstance(m, _BatchNorm)} if self.bn_frozen else ()

@@ -75,13 +75,20 @@ def show(self: KernelGrid) -> None:
     live, draw = live_figure(self.figure)
     if not in_notebook(): return
     cells = [widgets.BoundedFloatText(value=v, min=-99, max=99, step=.5, layout={'width': '5em'}) for v in self.kernel.flat]
-    known = widgets.Dropdown(options=[*kernels], value=None, description='known:')
-    def change(k, v): self.kernel.flat[k] = v; known.value = None; draw()
-    def choose(name):
-        for cell, v in zip(cells, np.ravel(kernels[name]) if name else ()): cell.value = v
-    for k, cell in enumerate(cells): cell.observe(lambda c, k=k: change(k, c['new']), 'value')
-    known.observe(lambda c: choose(c['new']), 'value')
-    display(widgets.VBox([live, widgets.GridBox(cells, layout={'grid_template_columns': 'repeat(3, 5.5em)'}), known]))
+    def name(): return next((n for n in kernels if np.array_equal(self.kernel, kernels[n])), None)
+    known = widgets.Dropdown(options=[*kernels], value=name(), description='known:')
+    def read(change=None):
+        self.kernel[:] = np.reshape([c.value for c in cells], (3, 3))
+        known.value = name(); draw()
+    def watch(on):
+        for cell in cells: (cell.observe if on else cell.unobserve)(read, 'value')
+    def choose(change):
+        if change['new'] is None or np.array_equal(self.kernel, kernels[change['new']]): return
+        watch(False)
+        for cell, v in zip(cells, np.ravel(kernels[change['new']])): cell.value = v
+        watch(True); read()
+    known.observe(choose, 'value'); watch(True)
+    display(widgets.VBox([live, widgets.GridBox(cells, layout={'grid_template_columns': 'repeat(3, max-content)'}), known]))
 
 # %% ../nbs/09_inside.ipynb #ef9a7793
 def _check_net(model, x=None):

@@ -161,7 +161,10 @@ def epochs(self: Learner) -> None:
 
 # %% ../nbs/02_three_lines.ipynb #8f0cbe47
 @patch
-def one_pass(self: Learner, training: bool) -> None:
+def one_pass(
+    self: Learner,
+    training: bool, # the training pictures, or those for validation
+) -> None:
     "Once through the training or the validation pictures."
     self.training, self.dl = training, self.dls[0 if training else 1]
     self.dl.set_epoch(self.epoch)
@@ -202,7 +205,10 @@ def call(
     for cb in self.run_cbs: getattr(cb, moment, lambda learn: None)(self)
 
 @patch
-def set_mode(self: Learner, training: bool) -> None:
+def set_mode(
+    self: Learner,
+    training: bool, # or evaluation
+) -> None:
     "Put the model into training or evaluation mode."
     self.model.train(training)
 
@@ -363,7 +369,11 @@ def test_loader(self: ConvLearner) -> DataLoader:
     return self.feature_dl(self.data.test_ds) if self.precompute else self.data.test_dl
 
 @patch
-def feature_dl(self: ConvLearner, ds: Dataset, shuffle: bool = False) -> DataLoader:
+def feature_dl(
+    self: ConvLearner,
+    ds: Dataset, # of pictures
+    shuffle: bool = False, # in another order in each epoch?
+) -> DataLoader: # of features `(n, width)` and classes
     "Batches of stored features of a data set; what is missing is computed."
     feats = features(self.backbone.to(Accelerator().device), ds)
     return DataLoader(FeatureDataset(feats, ds.y), self.data.bs, sampler=Shuffle(len(ds)) if shuffle else None, collate_fn=as_is, drop_last=shuffle and len(ds) % self.data.bs == 1)

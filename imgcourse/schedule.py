@@ -86,7 +86,11 @@ def smooth(
 # %% ../nbs/03_lr_finding.ipynb #f3d9bbfa
 class Repeat:
     "The batches of a loader, over and over."
-    def __init__(self, dl: DataLoader): self.dl = dl
+    def __init__(
+        self,
+        dl: DataLoader, # of the training pictures
+    ): self.dl = dl
+
     def set_epoch(self, epoch: int) -> None: self.dl.set_epoch(epoch)
     def __len__(self) -> int: return len(self.dl)
     def __iter__(self) -> Iterator:
@@ -95,7 +99,14 @@ class Repeat:
 # %% ../nbs/03_lr_finding.ipynb #4958112e
 class LRFinder(Schedule):
     "The learning rate grows; training stops after `num_it` steps or, with `stop_div`, when the loss has become four times its lowest value, or infinite."
-    def __init__(self, start_lr: float, end_lr: float, num_it: int, linear: bool, stop_div: bool):
+    def __init__(
+        self,
+        start_lr: float, # the first rate
+        end_lr: float, # the last
+        num_it: int, # steps
+        linear: bool, # equal differences; otherwise equal ratios
+        stop_div: bool, # stop when the loss explodes?
+    ):
         ratio, last = end_lr/start_lr, num_it - 1
         def make(opt, steps): return LambdaLR(opt, lambda i: 1 + (ratio - 1)*i/last) if linear else ExponentialLR(opt, ratio**(1/last))
         super().__init__(make)
@@ -272,7 +283,11 @@ def check_name(
 class SaveBest(Callback):
     "Saves the weights after each epoch whose validation loss is the lowest so far."
     order, keep = 2, ('best',)
-    def __init__(self, name: str): self.name = name
+    def __init__(
+        self,
+        name: str, # of the file
+    ): self.name = name
+
     def before_fit(self, learn): self.best = np.inf
     def after_epoch(self, learn):
         if (loss := learn.history[-1]['validation loss']) < self.best: self.best = loss; learn.save(self.name)
@@ -280,7 +295,12 @@ class SaveBest(Callback):
 class SaveCycles(Callback):
     "Saves the weights at the end of each cycle, as `name_cyc_0`, `name_cyc_1`, …"
     order = 2
-    def __init__(self, name: str, ends: list[int]): self.name, self.ends = name, ends # ends: epochs done at the end of each cycle
+    def __init__(
+        self,
+        name: str, # how the names of the files begin
+        ends: list[int], # epochs done at the end of each cycle
+    ): self.name, self.ends = name, ends
+
     def after_epoch(self, learn):
         if learn.epoch + 1 in self.ends: learn.save(f'{self.name}_cyc_{self.ends.index(learn.epoch + 1)}')
 

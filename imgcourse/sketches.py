@@ -859,12 +859,12 @@ painters |= {name: lambda s, drawing=drawing: paint_drawing(s, drawing) for name
 # %% ../nbs/00_sketches.ipynb #8a474125
 @dataclass
 class SketchSet:
-    "A labelled collection: class -> kind, the picture size in pixels, pictures per class for training and validation (in a table: for training and test)."
-    classes: dict
-    sz: int = 128
-    n_train: int = 1000
-    n_valid: int = 200
-    table: bool = False
+    "A labelled collection."
+    classes: dict # class: kind, one of `painters`
+    sz: int = 128 # width and height in pixels
+    n_train: int = 1000 # pictures of each class to learn from
+    n_valid: int = 200 # to check with; in a table: for the test
+    table: bool = False # labels in a table instead of class folders?
     valid_name: str = 'valid' # the folder of the pictures to check with
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'}), 'dogbreeds': SketchSet({b: b for b in breeds}, n_train=25, n_valid=5, table=True),
@@ -903,9 +903,12 @@ def draw_all(name:str, folder:str|Path, seed:int, n_train:int, n_valid:int) -> N
     packaged = all(painters[k].__module__ == 'imgcourse.sketches' for k in sketchsets[name].classes.values())
     n = min(os.cpu_count() or 1, 8) if packaged else 1
     args, env = (name, str(folder), seed, n_train, n_valid), {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
-    others = [subprocess.Popen([sys.executable, '-c', f'from imgcourse.sketches import draw_share; draw_share(*{args}, {k}, {n})'], env=env) for k in range(1, n)]
-    draw_share(*args, 0, n)
-    if any(p.wait() for p in others): raise RuntimeError(f'A process that drew a share of {name} failed; what it said stands above.')
+    others = [subprocess.Popen([sys.executable, '-c', f'from imgcourse.sketches import draw_share; draw_share(*{args}, {k}, {n})'], env=env, start_new_session=True) for k in range(1, n)]
+    try: # Ctrl-C reaches this process alone, which ends the others
+        draw_share(*args, 0, n)
+        if any(p.wait() for p in others): raise RuntimeError(f'A process that drew a share of {name} failed; what it said stands above.')
+    finally:
+        for p in others: p.kill(); p.wait()
 
 # %% ../nbs/00_sketches.ipynb #987791ce
 def write_tables(folder:Path, jobs:list) -> None:

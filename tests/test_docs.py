@@ -3,7 +3,6 @@
 What is counted is printed: `pytest -s tests/test_docs.py`.
 """
 import html, importlib, inspect, json, os, pkgutil, re, shutil, subprocess, sys
-from copy import deepcopy
 from functools import reduce
 from pathlib import Path
 import pypandoc, pytest, yaml
@@ -25,22 +24,20 @@ def pages(tmp_path_factory):
     assert p.returncode == 0, p.stderr[-3000:]
     return {f.name: json.loads(f.read_text(encoding='utf-8')) for f in sorted((root/'_proc').glob('*.ipynb'))}
 
+def markdown(cell):
+    "What Quarto hands to pandoc, roughly: text as it is, code in fences, and outputs that are Markdown or HTML."
+    if cell['cell_type'] != 'code': return source(cell)
+    code = [] if '#| output: asis' in source(cell) else [f'`````python\n{source(cell)}\n`````']
+    return '\n\n'.join(code + [''.join(o['data'].get('text/markdown') or o['data'].get('text/html') or '') for o in cell['outputs'] if 'data' in o])
+
 @pytest.fixture(scope='session')
 def rendered(pages):
     "HTML of each page, by pandoc; a warning is an error."
-    out = {}
-    for name, nb in pages.items():
-        nb = deepcopy(nb)
-        for c in nb['cells']:
-            for o in c.get('outputs', []): o |= {'execution_count': 1} if o['output_type'] == 'execute_result' else {}
-            if c['cell_type'] == 'code': c['execution_count'] = 1
-            if '#| output: asis' in source(c): # Quarto reads such an output as Markdown
-                text = [''.join(o['data']['text/markdown']) for o in c.pop('outputs')]
-                c |= {'cell_type': 'markdown', 'source': '\n\n'.join(text)}; c.pop('execution_count')
-        p = subprocess.run([pypandoc.get_pandoc_path(), '--from', 'ipynb', '--to', 'html', '--mathml', '--wrap=none', '--fail-if-warnings'], input=json.dumps(nb), capture_output=True, text=True)
+    def render(name, nb):
+        p = subprocess.run([pypandoc.get_pandoc_path(), '--from', 'markdown', '--to', 'html', '--mathml', '--wrap=none', '--fail-if-warnings'], input='\n\n'.join(map(markdown, nb['cells'])), capture_output=True, text=True)
         assert p.returncode == 0 and not p.stderr, f'{name}: {p.stderr}'
-        out[name] = p.stdout
-    return out
+        return p.stdout
+    return {name: render(name, nb) for name, nb in pages.items()}
 
 def test_every_notebook_becomes_a_page(pages): assert sorted(pages) == NAMES
 
