@@ -64,13 +64,19 @@ class Playground:
         for layer in self.layers: outs.append(layer(outs[-1] if len(outs) == 1 else outs[-1].tanh()))
         return outs
 
-    def loss(self) -> torch.Tensor: # one number
-        "Cross-entropy of all dots."
-        return F.binary_cross_entropy_with_logits(self.neurons(self.x)[-1][:, 0], self.y.float())
+# %% ../nbs/07_plain_english.ipynb #f00a2022
+@patch
+def loss(self: Playground) -> torch.Tensor: # one number
+    "Cross-entropy of all dots."
+    return F.binary_cross_entropy_with_logits(self.neurons(self.x)[-1][:, 0], self.y.float())
 
-    def step(self, epochs: int = 1) -> None:
-        "Some steps of the optimizer, each with all dots."
-        for _ in range(epochs): self.opt.zero_grad(); self.loss().backward(); self.opt.step(); self.epoch += 1
+@patch
+def step(
+    self: Playground,
+    epochs: int = 1, # each with all dots
+) -> None:
+    "Some steps of the optimizer."
+    for _ in range(epochs): self.opt.zero_grad(); self.loss().backward(); self.opt.step(); self.epoch += 1
 
 # %% ../nbs/07_plain_english.ipynb #056e4839
 @patch

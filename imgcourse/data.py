@@ -100,7 +100,7 @@ def file_key(
 # %% ../nbs/01_data_look.ipynb #46c7aab5
 class ProgressBar(tqdm):
     "How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da Costa-Luis)."
-    shown = None # in a notebook: the output that is replaced
+    shown, ended = None, {} # in a notebook: the output that is replaced; for each cell, those of bars that have ended
     def __init__(
         self,
         items: Iterable | None = None, # that are gone through; None: `update` counts them
@@ -109,11 +109,14 @@ class ProgressBar(tqdm):
     ): super().__init__(items, desc, leave=False, delay=1, file=io.StringIO() if in_notebook() else None, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None: # called by tqdm; an empty `msg` takes the line away
-        from IPython.display import HTML, display
         if not in_notebook(): return super().display(msg, pos)
-        line = HTML('' if msg == '' else f'<pre>{html.escape(str(self))}</pre>')
+        from IPython import get_ipython
+        from IPython.display import HTML, display
+        line, free = HTML('' if msg == '' else f'<pre>{html.escape(str(self))}</pre>'), self.ended.setdefault(get_ipython().execution_count, [])
+        if not self.shown and free: self.shown = free.pop()
         if self.shown: self.shown.update(line)
         else: self.shown = display(line, display_id=True)
+        if msg == '': free.append(self.shown)
 
 # %% ../nbs/01_data_look.ipynb #be01351b
 @cache

@@ -109,7 +109,7 @@ def test_each_lesson_opens_in_colab(name):
     first = next(source(c) for c in cells if c['cell_type'] == 'code' and 'import' in source(c))
     assert 'try: import imgcourse' in first and '%pip install -q imgcourse' in first
 
-LESSON = re.compile(r'\[(\d\d\w?)\]\((\w+\.ipynb)\)')
+LESSON = re.compile(r'\[(\d\d\w?)\]\((\w+\.ipynb)(?:#[\w-]+)?\)')
 
 def cells_of(name): return [source(c) for c in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown']
 
