@@ -94,6 +94,7 @@ def _copy(file, to):
     nbformat.sign.NotebookNotary().sign(nb)
     return to
 
+# %% ../nbs/91_command.ipynb #27af2c8c
 def lab(
     folder: str | Path = 'imgcourse-lessons', # the learner's copy of the lessons
     options: Sequence[str] = (), # for JupyterLab: '--port=9999', '--no-browser', '--allow-root'

@@ -292,6 +292,7 @@ class SaveBest(Callback):
     def after_epoch(self, learn):
         if (loss := learn.history[-1]['validation loss']) < self.best: self.best = loss; learn.save(self.name)
 
+# %% ../nbs/03_lr_finding.ipynb #15ec587f
 class SaveCycles(Callback):
     "Saves the weights at the end of each cycle, as `name_cyc_0`, `name_cyc_1`, …"
     order = 2

@@ -25,10 +25,10 @@ def pages(tmp_path_factory):
     return {f.name: json.loads(f.read_text(encoding='utf-8')) for f in sorted((root/'_proc').glob('*.ipynb'))}
 
 def markdown(cell):
-    "What Quarto hands to pandoc, roughly: text as it is, code in fences, and outputs that are Markdown or HTML."
+    "What Quarto hands to pandoc, roughly: text as it is, code in fences, and outputs that are Markdown."
     if cell['cell_type'] != 'code': return source(cell)
     code = [] if '#| output: asis' in source(cell) else [f'`````python\n{source(cell)}\n`````']
-    return '\n\n'.join(code + [''.join(o['data'].get('text/markdown') or o['data'].get('text/html') or '') for o in cell['outputs'] if 'data' in o])
+    return '\n\n'.join(code + [''.join(o.get('data', {}).get('text/markdown', '')) for o in cell['outputs']])
 
 @pytest.fixture(scope='session')
 def rendered(pages):
@@ -78,16 +78,37 @@ def test_links_lead_somewhere(pages, rendered):
     assert not lost, '\n'.join(lost)
     assert n > 100 and anchors > 10 and files > 100
 
-def test_every_exported_name_has_a_reference(rendered):
-    "A heading with its signature, on the page of its lesson."
-    headings = {html.unescape(re.sub('<[^>]+>', '', h)).replace('\\', '').strip() for text in rendered.values() for h in re.findall(r'<h3[^>]*>(.*?)</h3>', text)}
-    lost = []
+def exported():
+    "Each name of the package that is documented: module, name, object."
     for f in NAMES:
         found = re.search(r'"#\| default_exp (\w+)', (ROOT/'nbs'/f).read_text(encoding='utf-8'))
         if not found or found[1] == 'all': continue
         module = importlib.import_module(f'imgcourse.{found[1]}')
-        lost += [f'{found[1]}.{n}' for n in module.__all__ if (inspect.isfunction(o := getattr(module, n)) or inspect.isclass(o)) and o.__module__ == module.__name__ and n not in headings]
+        for n in module.__all__:
+            if (inspect.isfunction(o := getattr(module, n)) or inspect.isclass(o)) and o.__module__ == module.__name__: yield found[1], n, o
+
+def test_every_exported_name_has_a_reference(rendered):
+    "A heading, how it is called, what it does, and a table of its parameters with types and, but for the painters of lesson 0, meanings."
+    entries = {html.unescape(h).strip(): body for text in rendered.values() for h, body in re.findall(r'<h3 [^>]*>([^<]*)</h3>(.*?)(?=<h[1-6] |\Z)', text, re.S)}
+    lost, n = [], 0
+    for module, name, o in exported():
+        body = entries.get(name, '')
+        rows = re.findall(r'<tr>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(.*?)</td>\s*<td[^>]*>(.*?)</td>', body.partition('</table>')[0], re.S)
+        found = {html.unescape(r[0]): r[1:] for r in rows}
+        code = html.unescape(re.sub('<[^>]+>', '', (re.search(r'<pre.*?</pre>', body, re.S) or [''])[0]))
+        if f'{name}(' not in code or '](http' in code: lost.append(f'{module}.{name}: how it is called')
+        if not o.__doc__: lost.append(f'{module}.{name}: what it does')
+        if inspect.isfunction(o): lost += [f'{module}.{name}({p})' for p, v in inspect.signature(o).parameters.items() if not (p in found and (found[p][0] or v.kind is v.VAR_KEYWORD) and (found[p][2] or module == 'sketches'))]
+        n += len(found)
+    print(f'{sum(1 for _ in exported())} names with {n} rows of parameters')
     assert lost == []
+    assert n > 400
+
+def test_no_page_shows_an_error(pages):
+    "An entry of the reference that could not be made would print a traceback in its place."
+    outputs = [(name, o) for name, nb in pages.items() for c in nb['cells'] if c['cell_type'] == 'code' for o in c['outputs']]
+    bad = [f'{name}: {"".join(o.get("text", o.get("traceback", [])))[:300]}' for name, o in outputs if o['output_type'] == 'error' or o.get('name') == 'stderr' or 'Traceback (most recent call last)' in ''.join(o.get('text', []))]
+    assert outputs and bad == []
 
 def test_sidebar_has_every_page():
     listed = re.findall(r'- (\S+\.ipynb)', (ROOT/'_quarto.yml').read_text())
