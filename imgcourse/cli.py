@@ -8,6 +8,7 @@ __all__ = ['lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab
 
 # %% ../nbs/91_command.ipynb #9431d6f6
 import argparse, os, re, shutil, signal, subprocess, sys, time, warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Sequence
@@ -37,13 +38,23 @@ def run_lesson(
     from nbconvert import HTMLExporter
     nb, start, fault = nbformat.read(file, 4), time.perf_counter(), None
     client = NotebookClient(nb, timeout=None, kernel_name='python3', resources={'metadata': {'path': str(out)}}, extra_arguments=['--log-level=ERROR'])
-    try: client.execute()
+    try: _execute(client)
     except CellExecutionError as e: fault = f'{e.ename}: {e.evalue}'
     except DeadKernelError: fault = 'the kernel died; was there too little memory?'
-    except AssertionError: raise KeyboardInterrupt from None # nbclient takes Ctrl-C for itself, ends the kernel, and then misses it
     nbformat.write(nb, out/file.name)
     (out/f'{file.stem}.html').write_text(HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)[0], encoding='utf-8')
     return time.perf_counter() - start, fault or headline(nb), not fault
+
+def _execute(client):
+    "In a thread: in the first one nbclient would take Ctrl-C for itself."
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(client.execute)
+        try: future.result()
+        except KeyboardInterrupt:
+            while not future.done():
+                if process := getattr(getattr(client.km, 'provisioner', None), 'process', None): process.kill() # the kernel
+                time.sleep(.1)
+            raise
 
 # %% ../nbs/91_command.ipynb #1db6f9aa
 def headline(

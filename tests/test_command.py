@@ -1,5 +1,6 @@
-"The commands `data` and `doctor` (run, lab: test_lessons; train, predict: test_deploy)."
-import re, sys
+"The commands `data`, `doctor` and `lab`, and what is common to all (run: test_lessons; train, predict: test_deploy)."
+import os, re, signal, subprocess, sys, time
+from pathlib import Path
 import psutil, pytest
 import imgcourse.data as data_module
 from imgcourse.cli import main
@@ -56,6 +57,25 @@ def test_help_of_every_command(command, capsys):
     out = capsys.readouterr().out
     assert e.value.code == 0 and f'usage: imgcourse {command}' in out and 'None' not in out
 
+@pytest.mark.parametrize('argv, why', [(['run', ''], 'empty'), (['train', ''], 'empty'), (['predict', '', 'x.jpg'], 'empty'), (['predict', '{folder}', 'x.jpg'], 'name the model file in it'),
+    (['lab', '{file}'], '{file}: File exists'), (['run', '00', '--out', '{file}'], '{file}: File exists')])
+def test_odd_arguments_in_one_line(tmp_path, capsys, argv, why):
+    (tmp_path/'file').write_text('x')
+    put = lambda text: text.format(file=tmp_path/'file', folder=tmp_path)
+    try: code = main([put(a) for a in argv])
+    except SystemExit as e: code = e.code
+    err = capsys.readouterr().err.splitlines()
+    assert code == 2 and put(why) in err[-1] and 'Errno' not in err[-1]
+
+def test_run_is_stopped_by_ctrl_c(tmp_path):
+    "In the middle of a lesson: a line, the usual exit code, and nothing goes on."
+    p = subprocess.Popen([Path(sys.executable).parent/'imgcourse', 'run', '01b', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert '1 lessons' in p.stdout.readline()
+    time.sleep(8)
+    os.killpg(p.pid, signal.SIGINT)
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 130 and 'Traceback' not in err and err.splitlines()[-1] == 'imgcourse: stopped', err
+
 def test_lab_passes_options_on(tmp_path, monkeypatch):
     import imgcourse.cli as cli
     started = []
@@ -64,7 +84,7 @@ def test_lab_passes_options_on(tmp_path, monkeypatch):
         def wait(self): return 7
     monkeypatch.setattr(cli.subprocess, 'Popen', Server); monkeypatch.setattr(cli.signal, 'signal', lambda *a: None)
     assert main(['lab', str(tmp_path/'mine'), '--port=9999', '--allow-root']) == 7
-    assert started[0][-3:] == [f'--notebook-dir={(tmp_path/"mine").resolve()}', '--port=9999', '--allow-root'] and (tmp_path/'mine'/'02_three_lines.ipynb').is_file()
+    assert f'--notebook-dir={(tmp_path/"mine").resolve()}' in started[0] and started[0][-2:] == ['--port=9999', '--allow-root'] and (tmp_path/'mine'/'02_three_lines.ipynb').is_file()
     with pytest.raises(SystemExit) as e: main(['run', '--port=9999'])
     assert e.value.code == 2
 
@@ -77,7 +97,7 @@ def test_lab_twice(tmp_path, monkeypatch, capsys):
     mine = tmp_path/'mine'
     assert main(['lab', str(mine)]) == 0
     names = sorted(f.name for f in mine.iterdir())
-    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted(f.name for f in cli.lesson_files()[0].parent.glob('[0-9]*.ipynb'))
+    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted({f.name for f in cli.lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb', 'contributing.ipynb'})
     notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
     for n in names: assert notary.check_signature(nbformat.read(mine/n, 4)), n
     text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines'); (mine/'02_three_lines.ipynb').write_text(text)

@@ -1,4 +1,4 @@
-import re, subprocess, sys
+import os, re, signal, subprocess, sys
 from collections import Counter
 import numpy as np, pytest
 from PIL import Image
@@ -87,6 +87,16 @@ def test_killed_while_drawing(tmp_path):
     while not list(tmp_path.rglob('*.jpg')): assert p.poll() is None
     p.kill(); p.wait()
     assert not (tmp_path/'set').exists()
+
+def test_interrupted_while_drawing(tmp_path):
+    "Ctrl-C goes to all processes of a terminal; only the first one speaks, and nothing half-made stays."
+    code = f"from imgcourse.sketches import make_sketches; print('go', flush=True); make_sketches('dogscats', {str(tmp_path/'set')!r})"
+    p = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={'PYTHONPATH': ':'.join(sys.path)}, start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None)
+    p.stdout.readline()
+    while len(list(tmp_path.rglob('*.jpg'))) < 40: assert p.poll() is None
+    os.killpg(p.pid, signal.SIGINT)
+    _, err = p.communicate(timeout=60)
+    assert err.count('Traceback') == 1 and err.strip().endswith('KeyboardInterrupt') and not list(tmp_path.rglob('*.jpg'))
 
 def test_pixels_are_not_enough(sketches):
     "A linear model on raw pixels stays below 0.75, whatever its regularization."
