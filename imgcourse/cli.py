@@ -91,7 +91,7 @@ def copy_lessons(
 ) -> list[Path]: # the files that were new
     "Copy lessons, appendices, glossary and tables into a folder; files that are there are left as they are. Raises `FileExistsError` if the folder is a file."
     folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
-    new = [f for f in sorted(lesson_files()[0].parent.glob('*.ipynb')) if f.stem not in ('index', 'contributing') and not (folder/f.name).exists()]
+    new = [f for f in sorted(lesson_files()[0].parent.glob('*.ipynb')) if f.stem != 'index' and not (folder/f.name).exists()]
     return [_copy(f, folder/f.name) for f in new]
 
 def _copy(file, to):

@@ -97,7 +97,7 @@ def test_lab_twice(tmp_path, monkeypatch, capsys):
     mine = tmp_path/'mine'
     assert main(['lab', str(mine)]) == 0
     names = sorted(f.name for f in mine.iterdir())
-    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted({f.name for f in cli.lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb', 'contributing.ipynb'})
+    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted({f.name for f in cli.lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb'})
     notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
     for n in names: assert notary.check_signature(nbformat.read(mine/n, 4)), n
     text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines'); (mine/'02_three_lines.ipynb').write_text(text)

@@ -37,5 +37,5 @@ def test_lessons_are_copied_and_never_over_the_learners_own(wheel_bin, tmp_path)
     code = "from imgcourse.cli import copy_lessons; print(len(copy_lessons('mine')))"
     first = int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout)
     (tmp_path/'mine'/'02_three_lines.ipynb').write_text('edited'); (tmp_path/'mine'/'03_lr_finding.ipynb').unlink()
-    assert first == len(list((ROOT/'nbs').glob('*.ipynb'))) - 2 and int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout) == 1
+    assert first == len(list((ROOT/'nbs').glob('*.ipynb'))) - 1 and int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout) == 1
     assert (tmp_path/'mine'/'02_three_lines.ipynb').read_text() == 'edited' and (tmp_path/'mine'/'03_lr_finding.ipynb').is_file()
