@@ -142,7 +142,7 @@ def live_figure(
     still, picture, style, mark = display(figure(), display_id=True), widgets.Image(layout={'display': 'none'}), widgets.HTML(), f'still-{uuid4()}'
     def draw():
         picture.layout.display, picture.value = 'block', print_figure(figure())
-        style.value = f'<style>.{mark} {{display: none}}</style>' # as long as the widget lives
+        style.value = f'<style>.{mark} {{display: none !important}}</style>' # as long as the widget lives
         still.update(HTML(f'<img class="{mark}" alt="the figure" src="data:image/png;base64,{b64encode(picture.value).decode()}">'))
     return widgets.VBox([picture, style]), draw
 

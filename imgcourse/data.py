@@ -112,7 +112,7 @@ class ProgressBar(tqdm):
         if not in_notebook(): return super().display(msg, pos)
         from IPython import get_ipython
         from IPython.display import HTML, display
-        line, free = HTML('' if msg == '' else f'<pre>{html.escape(str(self))}</pre>'), self.ended.setdefault(get_ipython().execution_count, [])
+        line, free = HTML('' if msg == '' else f'<pre>{html.escape(str(self))}</pre>'), self.ended.setdefault(getattr(get_ipython(), 'execution_count', None), [])
         if not self.shown and free: self.shown = free.pop()
         if self.shown: self.shown.update(line)
         else: self.shown = display(line, display_id=True)

@@ -23,7 +23,7 @@ import imgcourse
 from . import board, features, finetune, nets
 from .checkpoint import read_whole, write_whole
 from .data import FileDataset, ImageClassifierData, PictureTransform, arch_name, model_cfg, read_picture, split_folder, tfms_from_model, to_rgb, transforms_side_on
-from .features import WeightsError, create_backbone, create_net
+from .features import WeightsError, create_backbone, create_net, load_weights
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed
 from .nets import KerasNet, check_shape, classifier
@@ -287,14 +287,15 @@ def load_learner(
     file: str | Path, # written by `learn.export`
 ) -> Classifier: # on the CPU until it is asked
     "Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format; programs in it are never run."
-    weights, about = read_whole(file)
+    about = read_whole(file)[1]
     if 'imgcourse' not in about: raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')
     if about['imgcourse'] != FORMAT: raise WeightsError(f'{file} has format {about["imgcourse"]} (written by imgcourse {about.get("written by")}); imgcourse {imgcourse.__version__} reads format {FORMAT}. Install the version that wrote it, or export the net anew')
     try:
         model = build(about['net'])
-        model.load_state_dict(weights)
+        load_weights(model, file) # it says what does not fit
         net = Classifier(model, about['classes'], build_transform(about['transform']))
         if net.predict([_noise]).shape != (1, len(net.classes)): raise ValueError(f'it has another number of outputs than the {len(net.classes)} classes')
+    except WeightsError: raise
     except Exception as e: # whatever a strange file may lead to
         why = (str(e).splitlines() or [''])[0][:200]
         raise WeightsError(f'{file}: the net cannot be built here ({type(e).__name__}: {why}). A net of your own must be defined (as a KerasNet) before it is loaded') from None

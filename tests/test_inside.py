@@ -1,4 +1,6 @@
 "Lesson 9: kernels, filters, activations, pieces, heat maps."
+import re
+from base64 import b64encode
 import matplotlib.pyplot as plt, numpy as np, pytest, timm, torch
 import torch.nn.functional as F
 from PIL import Image
@@ -34,20 +36,22 @@ def test_kernels_ask_what_they_are_called():
 
 def test_grid_in_jupyterlab(monkeypatch):
     "A changed number changes the picture; without widgets there is a still one."
-    shown, updates = [], []
+    shown, stills, figures = [], [], []
     class Handle:
-        def update(self, fig): updates.append(fig)
+        def update(self, html): stills.append(html.data)
     monkeypatch.setattr('IPython.display.display', lambda x, **k: shown.append(x) or Handle())
-    grid = KernelGrid(draw_sketch('cat', 1, 32))
+    grid, draw = KernelGrid(draw_sketch('cat', 1, 32)), KernelGrid.figure
     monkeypatch.setattr(inside, 'in_notebook', lambda: False); grid.show()
     assert len(shown) == 1 and isinstance(shown[0], plt.Figure)
+    monkeypatch.setattr(KernelGrid, 'figure', lambda self: figures.append(draw(self)) or figures[-1])
     monkeypatch.setattr(inside, 'in_notebook', lambda: True); grid.show()
-    cells, known = shown[-1].children[0].children, shown[-1].children[1]
-    assert [c.value for c in cells] == np.ravel(kernels['outline']).tolist()
+    (picture, style), cells, known = (c.children if hasattr(c, 'children') else c for c in shown[-1].children)
+    assert known.value == 'outline' and not bytes(picture.value) and [c.value for c in cells] == np.ravel(kernels['outline']).tolist()
     cells[5].value = 7.
-    assert grid.kernel[1, 2] == 7 and len(updates) == 1 and np.allclose(updates[0].axes[2].images[0].get_array(), slide(grid.picture, grid.kernel))
+    assert grid.kernel[1, 2] == 7 and known.value is None and len(figures) == 2 and len(stills) == 1 and np.allclose(figures[1].axes[2].images[0].get_array(), slide(grid.picture, grid.kernel))
+    assert b64encode(picture.value).decode() in stills[0] and re.search('class="(.*?)"', stills[0])[1] in style.value, 'the still is the same, and hidden as long as the widget lives'
     known.value = 'blur'
-    assert np.allclose(grid.kernel, 1/9) and np.allclose([c.value for c in cells], 1/9)
+    assert np.allclose(grid.kernel, 1/9) and np.allclose([c.value for c in cells], 1/9) and len(figures) == 3, 'drawn once'
     assert kernels['outline'][1] == [-1, 8, -1], 'the known ones stay'
 
 def test_grids_that_cannot_be():
