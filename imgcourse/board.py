@@ -141,9 +141,9 @@ def live_figure(
     from IPython.display import HTML, display
     still, picture, style, mark = display(figure(), display_id=True), widgets.Image(layout={'display': 'none'}), widgets.HTML(), f'still-{uuid4()}'
     def draw():
-        picture.layout.display, picture.value = 'block', print_figure(figure())
-        style.value = f'<style>.{mark} {{display: none !important}}</style>' # as long as the widget lives
+        picture.value, style.value = print_figure(figure()), f'<style>.{mark} {{display: none !important}}</style>' # the still is hidden as long as the widget lives
         still.update(HTML(f'<img class="{mark}" alt="the figure" src="data:image/png;base64,{b64encode(picture.value).decode()}">'))
+        picture.layout.display = 'block'
     return widgets.VBox([picture, style]), draw
 
 # %% ../nbs/07_plain_english.ipynb #bc2ccc1d

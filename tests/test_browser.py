@@ -68,6 +68,8 @@ class Notebook:
 
     def save(self): self.js('nb.context.save()')
 
+    def reopen(self): self.page.keyboard.press('Alt+W'); self.page.locator('.jp-DirListing-item', has_text=self.name).dblclick(); self.opened()
+
     def js(self, code): return self.page.evaluate(f'() => {{const nb = jupyterapp.shell.currentWidget; return {code}}}')
 
     def wait(self, code, minutes=1): self.page.wait_for_function(f'() => {{const nb = window.jupyterapp?.shell.currentWidget; return {code}}}', timeout=minutes*MINUTE)
@@ -160,6 +162,10 @@ def test_kernel_grid(open_lesson):
     expect(fields.last).to_have_value('0', timeout=MINUTE)
     assert live.count() == 1 and numbers() == [0, -1, 0, -1, 5, -1, 0, -1, 0]
     assert nb.add('print(*grid.kernel.flat)')[1].split() == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'.split()
+    nb.save(); nb.js('nb.sessionContext.shutdown()'); nb.reopen()
+    still = nb.page.locator('.jp-Notebook-cell', has_text="draw_sketch('cat', 1)); grid.show()").locator('img:visible')
+    expect(still).to_have_attribute('class', re.compile('^still-'), timeout=MINUTE) # without the kernel the last picture is there
+    assert loaded(still)
 
 def test_playground(open_lesson):
     from playwright.sync_api import expect
@@ -202,7 +208,7 @@ def test_long_work_is_interrupted_and_goes_on(open_lesson):
     cell, out = nb.add("learn.fit(.01, 2, resume='in the browser')\nprint(len(learn.history), 'epochs')")
     assert "Going on with the run 'in the browser': epoch" in out and '2 epochs' in out and cell.locator('table tbody tr').count() == 1
     assert not re.search(r'training: +\d+%', nb.page.inner_text('.jp-Notebook'))
-    nb.save(); nb.page.keyboard.press('Alt+W'); nb.page.locator('.jp-DirListing-item', has_text=nb.name).dblclick(); nb.opened()
+    nb.save(); nb.reopen()
     expect(nb.page.get_by_text('2 epochs', exact=True).last).to_be_visible(timeout=MINUTE)
     assert not nb.page.get_by_text('Error displaying widget').count() and not any('widget' in k for c in nb.js('nb.content.model.toJSON().cells') for o in c.get('outputs', []) for k in o.get('data', {}))
 
