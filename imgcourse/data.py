@@ -106,7 +106,7 @@ class ProgressBar(tqdm):
         items: Iterable | None = None, # that are gone through; None: `update` counts them
         desc: str | None = None, # what is done
         **kwargs # passed on to tqdm: `total`, `unit`, …
-    ): super().__init__(items, desc, leave=False, delay=1, file=io.StringIO() if in_notebook() else None, **kwargs)
+    ): super().__init__(items, desc, leave=False, delay=1, mininterval=.5, file=io.StringIO() if in_notebook() else None, **kwargs)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None: # called by tqdm; an empty `msg` takes the line away
         if not in_notebook(): return super().display(msg, pos)
