@@ -10,7 +10,7 @@ setup(
     author_email=cfg['author_email'], keywords=cfg['keywords'].split(), long_description=Path('README.md').read_text(encoding='utf-8').replace('](nbs/', f"]({cfg['git_url'].replace('github.com', 'raw.githubusercontent.com')}/{cfg['branch']}/nbs/"),
     long_description_content_type='text/markdown', python_requires=f">={cfg['min_python']}",
     packages=['imgcourse', 'imgcourse.lessons'], package_dir={'imgcourse': 'imgcourse', 'imgcourse.lessons': 'nbs'},
-    package_data={'imgcourse': ['weights/*'], 'imgcourse.lessons': ['*.ipynb', '*.jpg']},
+    package_data={'imgcourse.lessons': ['*.ipynb', '*.jpg']},
     install_requires=cfg['requirements'].split(), extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split('\n'), 'nbdev': [f"imgcourse={cfg['lib_path']}._modidx:d"]},
     classifiers=['Development Status :: 3 - Alpha', 'Framework :: Jupyter :: JupyterLab', 'Intended Audience :: Education', 'Operating System :: OS Independent', 'Programming Language :: Python :: 3',

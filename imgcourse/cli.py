@@ -7,7 +7,7 @@ __all__ = ['lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab
            'main']
 
 # %% ../nbs/91_command.ipynb #9431d6f6
-import argparse, os, re, shutil, signal, subprocess, sys, time, warnings
+import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -122,18 +122,19 @@ def lab(
 def train_on(
     folder: str, # of class folders; see `imgcourse.deploy.read_folder`
     out: str | None = None, # the folder for the results; None: `imgcourse-net`, or the next free name after it
+    model_args: Sequence[tuple] = (), # names and values, passed on to `timm.create_model`
     **settings # passed on to `imgcourse.deploy.train_folder`
 ) -> int: # exit code
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if it cannot be."
     if out and (Path(out)/'model.safetensors').exists(): raise ValueError(f'{out} holds a model already; name another folder with --out')
     from imgcourse.deploy import train_folder
-    model, page, accuracy = train_folder(folder, out or next(d for k in count(1) if not (d := Path('imgcourse-net' + f'-{k}'*(k > 1))).exists()), **settings)
+    model, page, accuracy = train_folder(folder, out or next(d for k in count(1) if not (d := Path('imgcourse-net' + f'-{k}'*(k > 1))).exists()), **settings, **dict(model_args))
     print(f'\n{accuracy:.1%} of the validation pictures are recognised.\nmodel:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')
     return 0
 
 # %% ../nbs/91_command.ipynb #10cf2841
 def ask(
-    model: str, # a file of `learn.export`, or a name of timm's
+    model: str | None, # a file of `learn.export`, or a name of timm's; None: the net on board, untouched
     pictures: list[str], # files, or folders of them
     top: int = 5, # classes for each
 ) -> int: # exit code; 2 if some picture could not be read
@@ -142,15 +143,19 @@ def ask(
     from imgcourse.data import PictureError, list_pictures
     from imgcourse.deploy import load_learner, untouched
     import timm
-    if Path(model).is_dir(): raise ValueError(f'{model} is a folder; name the model file in it')
-    net, code = untouched(model) if not Path(model).exists() and timm.is_model(model) else load_learner(model), 0
+    def is_model(name): return name.endswith('.safetensors') or not Path(name).exists() and timm.is_model(name)
+    if model and not is_model(model): model, pictures = None, [model, *pictures]
     for p in pictures:
+        if is_model(p): raise ValueError(f'{p} is a model; name it first, and then the pictures: imgcourse predict {p} PICTURE')
+        if p and (Path(p)/'model.safetensors').is_file() and not list_pictures(p): raise ValueError(f'{p} is a folder; name the model file in it')
         if not p or Path(p).is_dir() and not list_pictures(p): raise FileNotFoundError(f'There are no pictures in {p!r}')
+    net, code = load_learner(model) if model and model.endswith('.safetensors') else untouched(*[model] if model else []), 0
     for file in [f for p in pictures for f in (list_pictures(p) if Path(p).is_dir() else [p])]:
         try: rows = net.top(file, top)
         except PictureError as e: print(f'imgcourse: {e}', file=sys.stderr); code = 2; continue
         print(file, *(f'  {p:.3f}  {c}' for c, p in zip(rows['class'], rows['probability'])), sep='\n')
     return code
+
 
 # %% ../nbs/91_command.ipynb #7f7aa2af
 def _megabytes(folder): return sum(f.stat().st_size for f in Path(folder).rglob('*') if f.is_file())/1e6
@@ -231,7 +236,7 @@ def _parser():
     p.add_argument('--fetch', action='store_true', help='download the full set')
     command('doctor', doctor, 'print versions, processor, memory and cache, and what is wrong with them')
     p = command('predict', ask, 'say what is in some pictures')
-    p.add_argument('model', help='a file that imgcourse train or learn.export has written, or the name of a net of timm, to ask it as it is')
+    p.add_argument('model', nargs='?', help='a file that imgcourse train or learn.export has written, or the name of a net of timm, to ask it as it is; without it the net on board answers')
     p.add_argument('pictures', nargs='+', help='files, or folders of pictures')
     p.add_argument('--top', type=int, default=5, help='how many classes are shown for each (%(default)s)')
     return parser
@@ -240,14 +245,23 @@ def _parser():
 def _train_options(p):
     p.add_argument('folder', help='holds a folder for each class; or folders train and valid that do')
     p.add_argument('--out', help='folder for the results; imgcourse-net, or the next free name after it')
-    p.add_argument('--arch', default='sketchnet', help='the net, a name of timm; for photos and with a network connection take resnet34 (%(default)s)')
+    p.add_argument('--arch', default='tf_efficientnet_lite0', help='the net, a name of timm (%(default)s, which is on board; others need a network connection or --weights)')
     p.add_argument('--weights', help='a safetensors file with weights for it, instead of the pretrained ones')
-    p.add_argument('--size', dest='sz', type=int, help='height and width of the pictures in pixels; as the net is used to')
+    p.add_argument('--model-args', type=_name_and_value, nargs='+', action='extend', default=[], metavar='NAME=VALUE', help='arguments for the net, as timm has them, such as pad_type=same')
+    p.add_argument('--size', dest='sz', type=int, help='height and width of the pictures in pixels; 160 for the net on board, for others what they are used to')
     p.add_argument('--epochs', type=int, default=10, help='how often the head goes through the pictures (%(default)s)')
     p.add_argument('--finetune', type=int, default=0, help='further epochs in which all layers learn (%(default)s)')
     p.add_argument('--bs', type=int, default=32, help='pictures in a batch (%(default)s)')
     p.add_argument('--seed', type=int, default=42, help='of all random choices (%(default)s)')
     p.add_argument('--on-error', choices=('raise', 'skip'), default='raise', help='at unreadable pictures: stop, or leave them out (%(default)s)')
+
+def _name_and_value(text):
+    name, eq, value = text.partition('=')
+    if not eq or not name.isidentifier(): raise argparse.ArgumentTypeError(f'{text!r} is not NAME=VALUE, such as pad_type=same')
+    if name.startswith(('pretrained', 'checkpoint')): raise argparse.ArgumentTypeError(f'files are named with --weights, not with {name}')
+    try: return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError): return name, value
+
 
 # %% ../nbs/91_command.ipynb #4f6c93a6
 def main(

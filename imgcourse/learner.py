@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['make_head', 'Callback', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'Progress', 'accuracy_np',
-           'FeatureDataset', 'ConvLearner', 'set_seed']
+           'printable', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'set_seed']
 
 # %% ../nbs/02_three_lines.ipynb #b1ad6bb1
 import time
 from functools import partial
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Callable, Sequence
 import numpy as np, torch
 import torch.nn.functional as F
@@ -17,9 +18,10 @@ from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration, broadcast_object_list, set_seed
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from .data import ImageClassifierData, PictureTransform, ProgressBar, Shuffle, arch_name, as_is, model_cfg
+from .data import ImageClassifierData, PictureTransform, ProgressBar, Shuffle, arch_name, as_is, as_picture, model_cfg
 from .features import Backbone, ConcatPool, Features, create_backbone, features
 
 # %% ../nbs/02_three_lines.ipynb #39640bb1
@@ -296,7 +298,8 @@ def predict_with_targs(
     self: Learner,
     is_test: bool = False, # the test pictures instead of those for validation
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n, classes)`, classes int64 `(n,)` (-1 where unknown)
-    "Predictions and right answers, in the order of the data set. Raises `ValueError` if there are no test pictures."
+    "Predictions and right answers, in the order of the data set. Raises `ValueError` if there are no test pictures, and if it is given pictures."
+    if not isinstance(is_test, (bool, np.bool_)): raise ValueError('This predicts all validation pictures, or, with is_test=True, all test pictures. About one picture of your own: learn.ask(picture)')
     if is_test and self.data.test_ds is None: raise ValueError("The data have no test pictures; name their folder with test_name='…' when you make them")
     return self.predict_dl(self.test_loader() if is_test else self.loaders()[1])
 
@@ -320,6 +323,55 @@ def accuracy_np(
 ) -> float: # 0 to 1
     "`accuracy` for numpy arrays."
     return float((np.argmax(preds, 1) == targs).mean())
+
+# %% ../nbs/02_three_lines.ipynb #1baaa79d
+def printable(
+    name: str, # of a class or a file; on Linux it may hold bytes that are no text
+) -> str:
+    "The same, with question marks where it cannot be printed."
+    return str(name).encode(errors='replace').decode()
+
+def plot_bars(
+    ax: 'plt.Axes', # where to draw
+    classes: Sequence[str], # names
+    probs: np.ndarray, # of each class, 0 to 1 `(classes,)`
+    k: int = 5, # bars: the most probable classes
+    right: int | None = None, # the number of the right class: its bar is green, the others grey
+) -> None:
+    "Bars for the most probable classes."
+    top = np.argsort(-probs, kind='stable')[:k]
+    ax.barh(range(len(top)), probs[top], color='tab:blue' if right is None else ['tab:green' if c == right else 'tab:gray' for c in top])
+    ax.set_yticks(range(len(top)), [f'{printable(classes[c])} {probs[c]:.2f}' for c in top], fontsize=8, parse_math=False)
+    ax.set_xlim(0, 1); ax.set_xticks([0, 1]); ax.tick_params(labelsize=8); ax.invert_yaxis()
+    for side in ('top', 'right'): ax.spines[side].set_visible(False)
+
+# %% ../nbs/02_three_lines.ipynb #e64d4ad8
+def show_answers(
+    picture: Image.Image, # that was asked about
+    classes: Sequence[str], # names
+    probs: np.ndarray, # of each class, 0 to 1 `(classes,)`
+    k: int = 5, # how many classes at most
+) -> None:
+    "The picture and bars for its most probable classes, in a notebook; elsewhere a line for each of these."
+    if not in_notebook():
+        for c in np.argsort(-probs, kind='stable')[:k]: print(f'  {probs[c]:.3f}  {printable(classes[c])}')
+        return
+    import matplotlib.pyplot as plt
+    _, (left, right) = plt.subplots(1, 2, figsize=(6.5, 2.4), layout='constrained')
+    left.imshow(picture); left.axis('off')
+    plot_bars(right, classes, probs, k)
+
+@patch
+def ask(
+    self: Learner,
+    picture: str | Path | Image.Image | np.ndarray, # a file, a Pillow picture or an array, see `as_picture`
+    k: int = 5, # how many classes at most
+) -> None:
+    "What is in a picture? Shows it with bars for its most probable classes, or, outside of notebooks, prints these. Raises `PictureError` or `ValueError` if it is no picture."
+    tfm = self.data.val_ds.tfm
+    picture = as_picture(picture, getattr(tfm, 'min_side', None))
+    log_preds, _ = self.predict_dl([(tfm(picture)[None], torch.tensor([-1]))], full=True)
+    show_answers(picture, self.data.classes, np.exp(log_preds[0]), k)
 
 # %% ../nbs/02_three_lines.ipynb #98f95cab
 class FeatureDataset(Dataset):

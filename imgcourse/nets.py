@@ -34,6 +34,8 @@ class BatchTransform(PictureTransform):
         super().__init__([], base.min_side, base.mean, base.std)
         self.base, self.aug = base, list(aug)
 
+    def __call__(self, im: Image.Image) -> torch.Tensor: return self.base(im) # a single picture
+
     def batch(
         self,
         x: torch.Tensor, # uint8 `(n, height, width, 3)`

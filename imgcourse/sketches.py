@@ -862,7 +862,7 @@ class SketchSet:
     "A labelled collection."
     classes: dict # class: kind, one of `painters`
     sz: int = 128 # width and height in pixels
-    n_train: int = 1000 # pictures of each class to learn from
+    n_train: int = 400 # pictures of each class to learn from
     n_valid: int = 200 # to check with; in a table: for the test
     table: bool = False # labels in a table instead of class folders?
     valid_name: str = 'valid' # the folder of the pictures to check with

@@ -7,7 +7,7 @@ from torch import nn
 import imgcourse.finetune
 from imgcourse.board import MaxNormLinear, PlainNet, Playground, TensorBoard, TrautNet, dots
 from imgcourse.checkpoint import Checkpoint
-from imgcourse.data import ImageClassifierData, PictureTransform, tfms_from_model
+from imgcourse.data import ImageClassifierData, PictureTransform, lite0, tfms_from_model
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy_np, set_seed
 from imgcourse.nets import SimpleNet, layer_rows
 from test_nets import IN, PLAIN, pictures, small_data
@@ -87,8 +87,8 @@ def test_the_log_changes_nothing(tmp_path):
 @pytest.mark.parametrize('precision', ['bf16', None])
 def test_log_of_other_learners(tmp_path, precision):
     "Frozen backbone and stored features (no pictures then), groups with rates of their own, half precision."
-    data = ImageClassifierData.from_arrays('.', pictures(sz=64), pictures(30, 64, 1), 16, tfms_from_model('sketchnet', 64))
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True, cbs=[TensorBoard(tmp_path/'head')]); learn.precision = precision
+    data = ImageClassifierData.from_arrays('.', pictures(sz=64), pictures(30, 64, 1), 16, tfms_from_model(lite0, 64))
+    learn = ConvLearner.pretrained(lite0, data, precompute=True, cbs=[TensorBoard(tmp_path/'head')]); learn.precision = precision
     learn.fit(.01, 1)
     log = read(tmp_path/'head')
     assert not log.Tags()['images'] and all(t.startswith('weights/') for t in log.Tags()['histograms']) and log.Tags()['graph']
@@ -125,9 +125,9 @@ def test_evaluate():
     assert learn.evaluate(data.fix_dl)['accuracy'] == pytest.approx(accuracy_np(*learn.predict_dl(data.fix_dl)))
 
 def test_evaluate_asks_the_whole_model():
-    tfms = tfms_from_model('sketchnet', 64)
+    tfms = tfms_from_model(lite0, 64)
     data = ImageClassifierData.from_arrays('.', pictures(sz=64), pictures(30, 64, 1), 16, tfms)
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True)
     assert learn.evaluate(data.val_dl) == pytest.approx(learn.evaluate(), rel=1e-2)
 
 def test_evaluate_without_answers():

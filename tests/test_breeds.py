@@ -7,7 +7,7 @@ from torch import nn
 from conftest import shared
 import imgcourse.breeds as b, imgcourse.checkpoint, imgcourse.finetune
 from imgcourse.breeds import Quiz, submission
-from imgcourse.data import ImageClassifierData, get_cv_idxs, get_dataset, resnext101_64, tfms_from_model, transforms_side_on
+from imgcourse.data import ImageClassifierData, get_cv_idxs, get_dataset, resnext101_64, lite0, tfms_from_model, transforms_side_on
 from imgcourse.features import features
 from imgcourse.interpret import Interpretation
 from imgcourse.learner import ConvLearner, accuracy_np, set_seed
@@ -25,13 +25,13 @@ def breeds(cache): return get_dataset('dogbreeds')
 
 def get(breeds, sz=64, **kw):
     "120 training pictures (one of each breed) and 60 to check with, on small pictures."
-    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', test_name='test', suffix='.jpg', tfms=tfms_from_model('sketchnet', sz, aug_tfms=transforms_side_on, max_zoom=1.1))
+    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', test_name='test', suffix='.jpg', tfms=tfms_from_model(lite0, sz, aug_tfms=transforms_side_on, max_zoom=1.1))
     first = [np.flatnonzero(data.trn_y == k)[0] for k in range(data.c)]
     return ImageClassifierData(breeds, ([data.trn_ds.items[i] for i in first], data.trn_y[first]), (data.val_ds.items[:60], data.val_y[:60]), data.classes, data.tfms, 32, data.test_ds.items[:20], **kw)
 
 def learner(data, precompute=True, **kw):
     set_seed(0)
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=precompute, **kw)
+    learn = ConvLearner.pretrained(lite0, data, precompute=precompute, **kw)
     learn.cbs = learn.cbs[:1]
     learn.fit(.01, 1)
     return learn
@@ -228,7 +228,7 @@ def odd(breeds, tmp_path):
     (tmp_path/'odd'/'test').mkdir(parents=True)
     for f, name in zip(files, ('NA', 'b')): (tmp_path/'odd'/'test'/f'{name}.jpg').symlink_to(f)
     as_table([(f, f'p{i}', 'xy'[i % 2]) for i, f in enumerate(files)], tmp_path/'odd')
-    return ImageClassifierData.from_csv(tmp_path/'odd', 'train', tmp_path/'odd'/'labels.csv', suffix='.jpg', test_name='test', tfms=tfms_from_model('sketchnet', 32))
+    return ImageClassifierData.from_csv(tmp_path/'odd', 'train', tmp_path/'odd'/'labels.csv', suffix='.jpg', test_name='test', tfms=tfms_from_model(lite0, 32))
 
 def test_submission_of_odd_names(odd, tmp_path):
     for classes in (['a, b', 'say "c"'], ['1', '2'], ['NA', 'nan']):

@@ -364,8 +364,8 @@ def test_model_with_a_fixed_size():
 def test_old_names_are_timm_models():
     import timm
     from imgcourse import data
-    for n in ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169'): assert timm.is_model(getattr(data, n)), n
-    assert data.resnext101_64 == 'resnext101_64x4d' and arch_name(sketchnet) == 'sketchnet'
+    for n in ('resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16', 'vgg19', 'dn121', 'dn169', 'lite0'): assert timm.is_model(getattr(data, n)), n
+    assert data.resnext101_64 == 'resnext101_64x4d' and arch_name(lite0) == 'tf_efficientnet_lite0'
 
 @pytest.mark.parametrize('crop_type', ['random', 'center', 'squish'])
 @pytest.mark.parametrize('size', [(32, 32), (100, 40), (33, 200), (5, 5)])
@@ -413,13 +413,13 @@ def test_show_batch_and_repr(sketches):
     assert torch.equal(torch.rand(3), want), 'to look at pictures does not change what is drawn later'
     import matplotlib.pyplot as plt
     assert len([a for a in plt.gcf().axes if a.images]) == 5
-    assert repr(data) == '2000 training and 400 validation pictures of 2 classes: cats, dogs'
+    assert repr(data) == '800 training and 400 validation pictures of 2 classes: cats, dogs'
     plt.close('all')
 
 # ---- where data come from
 def test_lesson_and_own_copy(few, tmp_path, monkeypatch):
     path, arch, sz, bs = lesson('dogscats')
-    assert isinstance(path, str) and path.endswith('/') and os.path.isdir(path + 'train/cats') and (arch, sz, bs) == ('sketchnet', 128, 64)
+    assert isinstance(path, str) and path.endswith('/') and os.path.isdir(path + 'train/cats') and (arch, sz, bs) == (lite0, 96, 64)
     (tmp_path/'own').mkdir(); few.rename(tmp_path/'own'/'dogscats')
     monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
     assert get_dataset('dogscats') == tmp_path/'own'/'dogscats' and lesson('dogscats')[0] == f'{tmp_path}/own/dogscats/'

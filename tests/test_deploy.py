@@ -11,7 +11,7 @@ import imgcourse.finetune
 from conftest import shared
 from imgcourse.board import PlainNet, TrautNet
 from imgcourse.cli import main
-from imgcourse.data import ImageClassifierData, PictureError, PictureTransform, tfms_from_model, transforms_side_on
+from imgcourse.data import ImageClassifierData, PictureError, PictureTransform, lite0, tfms_from_model, transforms_side_on
 from imgcourse.deploy import Comparison, ShortNet, build, describe, load_learner, read_folder, report, train_folder, untouched
 from imgcourse.features import WeightsError, create_backbone
 from imgcourse.finetune import binary_loss, dense_head
@@ -19,7 +19,7 @@ from imgcourse.learner import ConvLearner, Learner, set_seed
 from imgcourse.nets import ConvNet2, FastNet, KerasNet, ResNet, SimpleNet
 from imgcourse.sketches import draw_sketch
 
-def data_of(folder, sz=64, bs=8, **kw): return ImageClassifierData.from_paths(folder, bs, tfms_from_model('sketchnet', sz, **kw))
+def data_of(folder, sz=64, bs=8, **kw): return ImageClassifierData.from_paths(folder, bs, tfms_from_model(lite0, sz, **kw))
 def files_of(data): return [data.val_ds.name(i) for i in range(len(data.val_ds))]
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def things(tmp_path):
 
 @pytest.fixture
 def learn(few):
-    set_seed(1); l = ConvLearner.pretrained('sketchnet', data_of(few), precompute=True); l.cbs = l.cbs[:1]; l.fit(.01, 2)
+    set_seed(1); l = ConvLearner.pretrained(lite0, data_of(few), precompute=True); l.cbs = l.cbs[:1]; l.fit(.01, 2)
     return l
 
 # ---- classes of one's own
@@ -48,7 +48,7 @@ def test_added_classes_come_last_and_keep_their_pictures(few, things):
         for f, y in zip(ds.items, ds.y): assert Path(f).parent.name == data.classes[y]
     assert not set(data.trn_ds.items) & set(data.val_ds.items) and data.bs == old.bs and old.classes == ['cats', 'dogs'], 'the old data are as they were'
     assert list(old.add_classes(own).val_ds.items) == list(data.val_ds.items), 'the same split each time'
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True); learn.fit(.01, 1)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True); learn.fit(.01, 1)
     assert learn.predict().shape == (15, 4)
 
 def test_one_class_can_be_added(few, things): assert data_of(few).add_classes(things(clock=5)).classes == ['cats', 'dogs', 'clock']
@@ -68,10 +68,10 @@ def test_classes_that_cannot_be_added(few, things, tmp_path):
 def nets(data):
     "Learners of every kind that can be exported."
     flat = data.on_device()
-    yield 'head', ConvLearner.pretrained('sketchnet', data, xtra_fc=[32, 16], ps=[.1, .2, .3])
-    yield 'no extra layer', ConvLearner.pretrained('sketchnet', data, xtra_fc=[], ps=[.1])
+    yield 'head', ConvLearner.pretrained(lite0, data, xtra_fc=[32, 16], ps=[.1, .2, .3])
+    yield 'no extra layer', ConvLearner.pretrained(lite0, data, xtra_fc=[], ps=[.1])
     yield 'arguments', ConvLearner.pretrained('mobilenetv2_100', data, weights=False, pad_type='same')
-    yield 'one logit', ConvLearner(create_backbone('sketchnet'), dense_head(256, 16), data, loss_fn=binary_loss)
+    yield 'one logit', ConvLearner(create_backbone(lite0), dense_head(1280, 16), data, loss_fn=binary_loss)
     for net in (SimpleNet((64, 64, 3), [8], 2), ConvNet2((64, 64, 3), layers=[4, 8], n_classes=2), ResNet((64, 64, 3), [4, 8], 2), FastNet((64, 64, 3), [8, 16], 2), PlainNet((64, 64, 3), [4, 4, 8], 2), TrautNet((64, 64, 3), 2), ShortNet((64, 64, 3), 2)):
         yield type(net).__name__, ConvLearner.from_model(net, flat)
     yield 'layers', ConvLearner.from_model(nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), data)
@@ -220,8 +220,6 @@ def test_descriptions_come_back():
 
 # ---- untouched nets
 def test_untouched_nets_have_names_for_their_outputs(tmp_path):
-    net = untouched('sketchnet')
-    assert len(net.classes) == 112 and net.classes[:2] == ['airplane', 'automobile'] and net.classes[-1] == 'yin_yang' and net.predict([draw_sketch('cat', 1)]).shape == (1, 112)
     model = timm.create_model('resnet18'); save_file(model.state_dict(), tmp_path/'r.safetensors')
     net = untouched('resnet18', tmp_path/'r.safetensors')
     assert len(net.classes) == 1000 and 'tabby' in net.classes[281]
@@ -277,10 +275,10 @@ def test_train_and_predict_in_the_terminal(few, tmp_path):
 def test_a_class_called_train(tmp_path):
     "Trains and ships; a folder `train` of class folders is something else, also where `valid` is missing."
     for c in ('train', 'ship'): (tmp_path/'toys'/c).mkdir(parents=True); [draw_sketch(c, i, 32).save(tmp_path/'toys'/c/f'{i}.png') for i in range(5)]
-    data = read_folder(tmp_path/'toys', 4, tfms_from_model('sketchnet', 32))
+    data = read_folder(tmp_path/'toys', 4, tfms_from_model(lite0, 32))
     assert data.classes == ['ship', 'train'] and len(data.trn_ds) + len(data.val_ds) == 10
     (tmp_path/'toys'/'ship').rename(tmp_path/'toys'/'valid')
-    with pytest.raises(ValueError, match='needs a folder for each class'): read_folder(tmp_path/'toys', 4, tfms_from_model('sketchnet', 32))
+    with pytest.raises(ValueError, match='needs a folder for each class'): read_folder(tmp_path/'toys', 4, tfms_from_model(lite0, 32))
 
 def bad(tmp_path, name):
     f = tmp_path/name
@@ -353,7 +351,7 @@ def test_report_of_names_that_are_no_html(things, tmp_path):
 def test_report_of_many_classes(tmp_path):
     from imgcourse.sketches import make_sketches
     path = make_sketches('cifar100', tmp_path/'c', n_train=2, n_valid=1)
-    learn = ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(path, 32, tfms_from_model('sketchnet', 32), val_name='test'), precompute=True)
+    learn = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(path, 32, tfms_from_model(lite0, 32), val_name='test'), precompute=True)
     learn.fit(.01, 1)
     assert report(learn, tmp_path/'r.html').stat().st_size < 3e6
 
@@ -418,7 +416,7 @@ def test_names_of_any_kind_do_not_lose_a_training(things, tmp_path, monkeypatch,
     folder = folder.rename(tmp_path/odd[1])
     model, page, _ = train_folder(folder, tmp_path/'out', sz=32, epochs=1)
     assert r'$\frac$' in page.read_text(encoding='utf-8') and load_learner(model).classes[0] == r'$\frac$'
-    data = ImageClassifierData.from_folder(folder, tfms=tfms_from_model('sketchnet', 32))
+    data = ImageClassifierData.from_folder(folder, tfms=tfms_from_model(lite0, 32))
     Comparison(data, {'$\\frac$': np.log(np.full((3, 3), 1/3))}).plot_scores([0, 1, 2])
     import matplotlib.pyplot as plt
     plt.gcf().canvas.draw(); plt.close('all')
@@ -431,7 +429,7 @@ class Mirror(nn.Module):
     def __repr__(self): return 'Resize(size=[64, 64])'
 
 def test_transforms_that_the_words_do_not_say_are_refused(few, tmp_path):
-    for tfm in (Darker(tfms_from_model('sketchnet', 64)[1].steps.transforms, 64, (.5,)*3, (.2,)*3), PictureTransform([Mirror()], 64, (.5,)*3, (.2,)*3)):
+    for tfm in (Darker(tfms_from_model(lite0, 64)[1].steps.transforms, 64, (.5,)*3, (.2,)*3), PictureTransform([Mirror()], 64, (.5,)*3, (.2,)*3)):
         learn = ConvLearner.from_model(TrautNet((64, 64, 3), 2), ImageClassifierData.from_paths(few, 8, (tfm, tfm)))
         for name in ('x.safetensors', 'x.onnx'):
             with pytest.raises(ValueError, match='how pictures are prepared'): learn.export(tmp_path/name)
@@ -480,7 +478,7 @@ def test_more_wrong_settings(few, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path); (tmp_path/'afile').write_text('x'); (tmp_path/'o'/'report.html').mkdir(parents=True); (tmp_path/'none').mkdir()
     for argv, why in ((['train', str(few), '--size', '60000'], 'at most 2048'), (['train', str(few), '--out', 'afile'], 'is a file'), (['train', str(few), '--out', 'o'], 'is a folder')):
         assert main(argv) == 2 and why in capfd.readouterr().err
-    set_seed(1); learn = ConvLearner.pretrained('sketchnet', data_of(few), precompute=True); learn.export('m.safetensors')
+    set_seed(1); learn = ConvLearner.pretrained(lite0, data_of(few), precompute=True); learn.export('m.safetensors')
     assert main(['predict', 'm.safetensors', 'none']) == 2 and 'no pictures' in capfd.readouterr().err
     (few/'valid'/'cats'/'notes.txt').write_text('x')
     assert main(['predict', 'm.safetensors', str(few/'valid'/'cats')]) == 0

@@ -4,10 +4,10 @@ import numpy as np, pytest, torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
-from imgcourse.data import ImageClassifierData, tfms_from_model
+from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
 from imgcourse.features import Backbone, ConcatPool, FeatureStore, WeightsError, create_backbone, features, fold_batchnorm
 
-TFMS = tfms_from_model('sketchnet', 64)
+TFMS = tfms_from_model(lite0, 64)
 
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, tfms=TFMS)
@@ -17,11 +17,11 @@ def computed(monkeypatch):
     "How many pictures went through a network, call by call."
     import imgcourse.features as f
     counts, real = [], f._compute
-    monkeypatch.setattr(f, '_compute', lambda backbone, probe, dtype, bs, ds, *args: counts.append(len(ds)) or real(backbone, probe, dtype, bs, ds, *args))
+    monkeypatch.setattr(f, '_compute', lambda backbone, probe, dtype, ds, *args: counts.append(len(ds)) or real(backbone, probe, dtype, ds, *args))
     return counts
 
 # ---- networks
-@pytest.mark.parametrize('arch', ['resnet18', 'densenet121', 'resnetv2_50', 'mobilenetv2_100', 'mobilenetv3_small_050', 'efficientnet_b0', 'convnext_atto', 'regnetx_002', 'sketchnet'])
+@pytest.mark.parametrize('arch', ['resnet18', 'densenet121', 'resnetv2_50', 'mobilenetv2_100', 'mobilenetv3_small_050', 'efficientnet_b0', 'convnext_atto', 'regnetx_002', lite0])
 def test_folded_network_gives_the_same_answer(arch):
     torch.manual_seed(0)
     backbone = create_backbone(arch, False)
@@ -89,31 +89,28 @@ def test_own_weights_folder(tmp_path, monkeypatch):
     monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path))
     assert torch.equal(create_backbone('resnet18').model.conv1.weight, a.model.conv1.weight)
 
-def test_wrong_model_args_are_not_taken_for_a_broken_line():
-    with pytest.raises(TypeError, match='no_such_option'): create_backbone('sketchnet', no_such_option=1)
-
 # ---- the store
 def test_features_are_those_of_the_backbone(data, own_cache):
     "The stored rows are the pooled maps of each picture, up to the rounding of the fast number format."
-    backbone = create_backbone('sketchnet')
+    backbone = create_backbone(lite0)
     got = features(backbone, data.fix_ds)
     with torch.no_grad(): want = torch.cat([ConcatPool()(backbone(x)) for x, _ in data.fix_dl]).numpy()
-    assert got[:].shape == (24, 512) and np.abs(got[:] - want).max() < .05*np.abs(want).max()
+    assert got[:].shape == (24, 2560) and np.abs(got[:] - want).max() < .05*np.abs(want).max()
     assert np.corrcoef(got[:].ravel(), want.ravel())[0, 1] > .999 and np.array_equal(got[[3, 1]], got[:][[3, 1]])
 
 def test_each_picture_is_computed_once(few, own_cache, computed):
-    backbone = create_backbone('sketchnet')
+    backbone = create_backbone(lite0)
     for _ in range(2):
         data = ImageClassifierData.from_paths(few, tfms=TFMS)
         features(backbone, data.fix_ds), features(backbone, data.val_ds)
     assert computed == [24, 12]
     features(backbone, ImageClassifierData.from_folder(few/'train', tfms=TFMS).val_ds)
     assert computed == [24, 12], 'another split finds what is there'
-    features(create_backbone('sketchnet', False), data.val_ds); assert computed[2:] == [12], 'other weights, other features'
-    features(backbone, ImageClassifierData.from_paths(few, tfms=tfms_from_model('sketchnet', 48)).val_ds); assert computed[3:] == [12], 'another size'
+    features(create_backbone(lite0, False), data.val_ds); assert computed[2:] == [12], 'other weights, other features'
+    features(backbone, ImageClassifierData.from_paths(few, tfms=tfms_from_model(lite0, 48)).val_ds); assert computed[3:] == [12], 'another size'
 
 def test_one_changed_picture(few, own_cache, computed):
-    backbone = create_backbone('sketchnet')
+    backbone = create_backbone(lite0)
     def both(): d = ImageClassifierData.from_paths(few, tfms=TFMS); return features(backbone, d.fix_ds)[:].copy()
     before = both(); f = few/'train'/'dogs'/'dog.10.jpg'
     Image.open(f).rotate(90).save(f, quality=95)
@@ -126,14 +123,14 @@ def test_arrays_have_features_too(own_cache, computed):
     x, y = np.random.RandomState(0).randint(0, 256, (40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 2
     x[7] = x[3]
     data = ImageClassifierData.from_arrays('.', (x, y), (x[:20], y[:20]), tfms=TFMS)
-    backbone = create_backbone('sketchnet', False)
+    backbone = create_backbone(lite0, False)
     f = features(backbone, data.fix_ds); features(backbone, data.val_ds)
     assert len(f) == 40 and np.array_equal(f[7], f[3]) and computed == [39]
 
 def test_damage_is_found_and_mended(data, own_cache, computed):
-    backbone = create_backbone('sketchnet'); want = features(backbone, data.fix_ds)[:].copy()
+    backbone = create_backbone(lite0); want = features(backbone, data.fix_ds)[:].copy()
     rows, = own_cache.glob('features/*/rows'); b = bytearray(rows.read_bytes())
-    for spoil in (lambda b: b[:-5], lambda b: b[:512*4*20] + b'\xff' + b[512*4*20 + 1:], lambda b: b''):
+    for spoil in (lambda b: b[:-5], lambda b: b[:2560*4*20] + b'\xff' + b[2560*4*20 + 1:], lambda b: b''):
         rows.write_bytes(spoil(bytes(b)))
         assert np.array_equal(features(backbone, data.fix_ds)[:], want)
     assert computed == [24, 8, 8, 24]
@@ -150,8 +147,8 @@ import imgcourse.features as f
 append = FeatureStore.append
 def slow(self, keys, rows): append(self, keys, rows); print('batch', flush=True); time.sleep(float(sys.argv[2]))
 FeatureStore.append = slow
-data = ImageClassifierData.from_paths(sys.argv[1], tfms=tfms_from_model('sketchnet', 64))
-features(create_backbone('sketchnet'), data.fix_ds)
+data = ImageClassifierData.from_paths(sys.argv[1], tfms=tfms_from_model(lite0, 64))
+features(create_backbone(lite0), data.fix_ds)
 """
 
 def test_killed_in_the_middle(sketches, tmp_path, monkeypatch):
@@ -165,7 +162,7 @@ def test_killed_in_the_middle(sketches, tmp_path, monkeypatch):
         for _ in range(stop_after): assert p.stdout.readline() == b'batch\n'
         p.send_signal(signal.SIGKILL); p.wait(); n_killed += stop_after + len(p.stdout.read().split())
     n_rest = len(run('killed', 0).communicate()[0].split())
-    assert n_all == 125 and n_all - n_killed - 2 <= n_rest <= n_all - n_killed
+    assert n_all == 50 and n_all - n_killed - 2 <= n_rest <= n_all - n_killed
     for name in ('rows', 'index'):
         (a,), (b,) = ((tmp_path/c).glob(f'features/*/{name}') for c in ('unbroken', 'killed'))
         assert a.read_bytes() == b.read_bytes() and len(a.read_bytes()) > 1000
@@ -174,7 +171,7 @@ def test_two_processes_at_once(sketches, tmp_path):
     env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path), 'IMGCOURSE_CACHE': str(tmp_path)}
     ps = [subprocess.Popen([sys.executable, '-c', SCRIPT, str(sketches), '0.002'], stdout=subprocess.PIPE, env=env) for _ in range(2)]
     out = [p.communicate()[0].decode() for p in ps]
-    assert sum(o.count('batch\n') for o in out) == 125 and sum('Another process' in o for o in out) == 1 and all(p.returncode == 0 for p in ps)
+    assert sum(o.count('batch\n') for o in out) == 50 and sum('Another process' in o for o in out) == 1 and all(p.returncode == 0 for p in ps)
 
 def test_a_kill_at_any_byte_of_a_write(tmp_path):
     "However much of the last write has reached the disk, what was there before is whole, and writing goes on."
@@ -196,24 +193,24 @@ def test_a_kill_at_any_byte_of_a_write(tmp_path):
 def test_transforms_that_look_alike_have_stores_of_their_own(few, own_cache):
     from torchvision.transforms import v2
     from imgcourse.data import PictureTransform
-    backbone = create_backbone('sketchnet', False)
+    backbone = create_backbone(lite0, False)
     def feats(f): t = PictureTransform([v2.Lambda(f), v2.Resize((64, 64))], 64, (.5,)*3, (.5,)*3); return features(backbone, ImageClassifierData.from_paths(few, tfms=(t, t)).val_ds)[:].copy()
     assert not np.array_equal(feats(lambda im: im), feats(lambda im: im.rotate(90)))
 
 def test_augmented_pictures_are_refused(data):
-    with pytest.raises(ValueError, match='fix_ds'): features(create_backbone('sketchnet', False), data.trn_ds)
+    with pytest.raises(ValueError, match='fix_ds'): features(create_backbone(lite0, False), data.trn_ds)
 
 def test_a_network_in_training_mode_is_not_changed(data):
     import timm
-    backbone = Backbone(timm.create_model('sketchnet', num_classes=0)).train()
+    backbone = Backbone(timm.create_model(lite0, num_classes=0)).train()
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
     features(backbone, data.val_ds)
     assert all(torch.equal(v, before[k]) for k, v in backbone.state_dict().items())
 
 def test_changed_weights_are_noticed(data):
     from imgcourse.learner import ConvLearner
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True); a = learn.predict()
-    with torch.no_grad(): learn.backbone.model.conv1[0].weight.mul_(-1)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True); a = learn.predict()
+    with torch.no_grad(): learn.backbone.model.conv_stem.weight.mul_(-1)
     assert not np.array_equal(a, learn.predict())
 
 def peak_memory(n):

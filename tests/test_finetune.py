@@ -3,21 +3,21 @@ import numpy as np, pytest, torch
 import torch.nn.functional as F
 from torch import nn
 import imgcourse.checkpoint
-from imgcourse.data import ImageClassifierData, tfms_from_model
+from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
 from imgcourse.features import create_backbone
 from imgcourse.finetune import binary_loss, dense_head, split_layers, spread_rates, transforms_shear_zoom
 from imgcourse.learner import ConvLearner, set_seed
 
-TFMS = tfms_from_model('sketchnet', 64)
+TFMS = tfms_from_model(lite0, 64)
 
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
-def learner(data, **kw): set_seed(1); l = ConvLearner.pretrained('sketchnet', data, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, **kw): set_seed(1); l = ConvLearner.pretrained(lite0, data, **kw); l.cbs = l.cbs[:1]; return l
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
 def changed(learn, before): return {k for k, v in state(learn).items() if not torch.equal(v, before[k])}
 
-@pytest.mark.parametrize('arch', ['resnet18', 'mobilenetv2_100', 'mobilenetv3_small_050', 'vgg11_bn', 'densenet121', 'convnext_atto', 'swin_tiny_patch4_window7_224', 'vit_tiny_patch16_224', 'efficientnet_b0', 'regnetx_002', 'sketchnet'])
+@pytest.mark.parametrize('arch', ['resnet18', 'mobilenetv2_100', 'mobilenetv3_small_050', 'vgg11_bn', 'densenet121', 'convnext_atto', 'swin_tiny_patch4_window7_224', 'vit_tiny_patch16_224', 'efficientnet_b0', 'regnetx_002', lite0])
 def test_layer_groups_of_timm_models(arch):
     model = create_backbone(arch, False).model
     groups = split_layers(model)
@@ -44,7 +44,7 @@ def test_only_what_is_unfrozen_changes(data):
     learn = learner(data); learn.freeze_to(-2); before = state(learn)
     learn.fit(1e-2, 1)
     got = changed(learn, before)
-    assert got and all(k.startswith(('0.model.layer4', '2.')) for k in got) and any('layer4' in k and 'running_mean' in k for k in got)
+    assert got and all(k.startswith(('0.model.blocks.6', '0.model.conv_head', '0.model.bn2', '2.')) for k in got) and any('blocks.6' in k and 'running_mean' in k for k in got)
 
 def test_precompute_with_an_unfrozen_backbone_is_refused(data):
     learn = learner(data, precompute=True); learn.unfreeze(); learn.precompute = True
@@ -111,7 +111,7 @@ def test_a_frozen_part_of_any_module(data):
 
 def test_growing_pictures(data, few):
     learn = learner(data, precompute=True); learn.fit(.01, 1); learn.unfreeze()
-    larger = ImageClassifierData.from_paths(few, bs=6, tfms=tfms_from_model('sketchnet', 96))
+    larger = ImageClassifierData.from_paths(few, bs=6, tfms=tfms_from_model(lite0, 96))
     learn.set_data(larger); learn.fit(1e-3, 1)
     assert next(iter(learn.loaders()[0]))[0].shape == (6, 3, 96, 96)
     learn.freeze(); learn.precompute = True; learn.fit(.01, 1); assert learn.predict().shape == (12, 2)
@@ -124,7 +124,7 @@ def test_one_output(data):
     z, y = torch.randn(9, 1), torch.randint(0, 2, (9,))
     assert torch.allclose(binary_loss(z, y), F.cross_entropy(torch.cat([torch.zeros_like(z), z], 1), y))
     assert torch.isfinite(binary_loss(torch.tensor([[1e4], [-1e4]]), torch.tensor([0, 1])))
-    set_seed(0); backbone = create_backbone('sketchnet')
+    set_seed(0); backbone = create_backbone(lite0)
     learn = ConvLearner(backbone, dense_head(backbone.model.num_features), data, True, opt_fn=torch.optim.RMSprop, loss_fn=binary_loss)
     learn.fit(.001, 5)
     p, y = learn.predict_with_targs()
@@ -139,5 +139,5 @@ def test_one_output_needs_its_loss(data, few):
     with pytest.raises(ValueError, match=r'\(1, 3\)'): ConvLearner.from_model(net(), ImageClassifierData.from_arrays('.', (x, np.arange(6) % 3), (x, np.arange(6) % 3), tfms=TFMS), loss_fn=binary_loss)
 
 def test_shear_and_zoom(few):
-    d = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_shear_zoom, crop_type='center'))
+    d = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_shear_zoom, crop_type='center'))
     x, _ = next(iter(d.trn_dl)); assert x.shape == (8, 3, 64, 64)

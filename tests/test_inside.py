@@ -7,7 +7,7 @@ from PIL import Image
 from scipy.signal import correlate2d
 from torch import nn
 import imgcourse.finetune, imgcourse.inside as inside
-from imgcourse.data import ImageClassifierData, tfms_from_model
+from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
 from imgcourse.features import create_backbone
 from imgcourse.finetune import binary_loss, dense_head
 from imgcourse.inside import KernelGrid, Peaks, activations, conv_layers, heat_map, hide_pixels, kernels, last_maps, log_odds, show_activations, show_filters, show_heat_maps, slide
@@ -17,7 +17,7 @@ from imgcourse.sketches import draw_sketch
 
 @pytest.fixture
 def learn(few):
-    set_seed(1); l = ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(few, 8, tfms_from_model('sketchnet', 64)), precompute=True); l.cbs = l.cbs[:1]; l.fit(.01, 2)
+    set_seed(1); l = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, 8, tfms_from_model(lite0, 64)), precompute=True); l.cbs = l.cbs[:1]; l.fit(.01, 2)
     yield l
     plt.close('all')
 
@@ -62,18 +62,18 @@ def test_grids_that_cannot_be():
 def test_activations_are_what_the_layers_say(learn):
     x = torch.stack([learn.data.val_ds[i][0] for i in range(3)])
     before = learn.full.training
-    got = activations(learn.full, x, ['0.model.layer1', '2'])
+    got = activations(learn.full, x, ['0.model.blocks.1', '2'])
     with torch.no_grad(): assert torch.allclose(got['2'], learn.full.eval()(x), atol=1e-6)
-    assert got['0.model.layer1'].shape == (3, 32, 16, 16) and not got['2'].requires_grad
+    assert got['0.model.blocks.1'].shape == (3, 24, 16, 16) and not got['2'].requires_grad
     assert not any(m._forward_hooks for m in learn.full.modules()), 'no hook is left behind'
     with pytest.raises(ValueError, match="no layer 'layer9'.*0.model"): activations(learn.full, x, ['layer9'])
     with pytest.raises(RuntimeError): activations(learn.full, torch.zeros(1, 5, 64, 64), ['2'])
     assert not any(m._forward_hooks for m in learn.full.modules())
 
 def test_filters(learn):
-    assert list(conv_layers(learn.backbone))[0] == 'model.conv1.0'
+    assert list(conv_layers(learn.backbone))[0] == 'model.conv_stem'
     show_filters(learn.backbone, 4)
-    w = conv_layers(learn.backbone)['model.conv1.0'].weight[2]
+    w = conv_layers(learn.backbone)['model.conv_stem'].weight[2]
     drawn = np.asarray(plt.gcf().axes[2].images[0].get_array())
     assert drawn.min() == 0 and drawn.max() == pytest.approx(1) and np.corrcoef(drawn.ravel(), w.permute(1, 2, 0).detach().numpy().ravel())[0, 1] > .999
     for model in (SimpleNet((8, 8, 3), [4], 2), nn.Conv2d(1, 4, 3)):
@@ -81,8 +81,8 @@ def test_filters(learn):
 
 def test_strongest_maps_come_first(learn):
     x = learn.data.val_ds[0][0]
-    show_activations(learn.backbone, x, ['model.layer1', 'model.layer4'], n=3)
-    out = activations(learn.backbone, x[None], ['model.layer1'])['model.layer1'][0].amax((1, 2))
+    show_activations(learn.backbone, x, ['model.blocks.1', 'model.blocks.6'], n=3)
+    out = activations(learn.backbone, x[None], ['model.blocks.1'])['model.blocks.1'][0].amax((1, 2))
     assert [int(a.get_title()) for a in plt.gcf().axes[:3]] == out.argsort(descending=True)[:3].tolist()
 
 # ---- pieces
@@ -98,7 +98,7 @@ def test_peaks_find_a_pattern_that_was_planted(few):
     spots = rng.randint(0, 8, (12, 2))*4
     for im, (a, b) in zip(x, spots): im[a:a + 4, b:b + 4] = (255, 0, 0)
     x[5, spots[5, 0]:spots[5, 0] + 4, spots[5, 1]:spots[5, 1] + 4, 0] = 200
-    data = ImageClassifierData.from_arrays('.', (x, y), (x, y), 4, tfms_from_model('sketchnet', 32))
+    data = ImageClassifierData.from_arrays('.', (x, y), (x, y), 4, tfms_from_model(lite0, 32))
     learn = ConvLearner.from_model(Red(), data)
     peaks = Peaks(learn, 'conv')
     assert peaks.value.shape == (12, 2) and peaks.place[:, 0].tolist() == [a//4*8 + b//4 for a, b in spots.tolist()]
@@ -110,8 +110,8 @@ def test_peaks_find_a_pattern_that_was_planted(few):
     with pytest.raises(ValueError, match='no layer'): Peaks(learn, 'nothing')
 
 def test_pieces_of_deep_layers(learn):
-    peaks = Peaks(learn, '0.model.layer2')
-    early = Peaks(learn, '0.model.conv1.0')
+    peaks = Peaks(learn, '0.model.blocks.2')
+    early = Peaks(learn, '0.model.conv_stem')
     k = int(peaks.value.std(0).argmax())
     assert 3 <= early.piece(0, 0).shape[1] <= 3 + 2 < peaks.piece(0, k).shape[1] <= 64 and peaks.piece(0, k).min() >= 0
     peaks.show([k, 0])
@@ -150,18 +150,18 @@ def test_odds():
     assert log_odds(sure)[0, 0] == pytest.approx(60 - np.log(2), rel=1e-5), 'also where the probability is 1'
     assert torch.allclose(log_odds(torch.tensor([[2.]])), torch.tensor([[-2., 2]]))
 
-@pytest.mark.parametrize('make', [lambda data: ConvLearner.from_model(ResNet((64, 64, 3), [4, 8], 2), data), lambda data: ConvLearner(create_backbone('sketchnet'), dense_head(256, 8), data, loss_fn=binary_loss),
+@pytest.mark.parametrize('make', [lambda data: ConvLearner.from_model(ResNet((64, 64, 3), [4, 8], 2), data), lambda data: ConvLearner(create_backbone(lite0), dense_head(1280, 8), data, loss_fn=binary_loss),
     lambda data: ConvLearner.from_model(timm.create_model('resnet18', num_classes=2), data), lambda data: ConvLearner.pretrained('vit_tiny_patch16_224', data, weights=False, img_size=64), lambda data: ConvLearner.pretrained('mobilenetv2_100', data, weights=False)])
 def test_nets_of_every_kind(few, make):
     set_seed(0)
-    data = ImageClassifierData.from_paths(few, 8, tfms_from_model('sketchnet', 64)) if 'vit' not in str(make.__code__.co_consts) else ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model('sketchnet', 64)))
+    data = ImageClassifierData.from_paths(few, 8, tfms_from_model(lite0, 64)) if 'vit' not in str(make.__code__.co_consts) else ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model(lite0, 64)))
     learn = make(data)
     heat = heat_map(learn.full, torch.stack([data.val_ds[i][0] for i in range(3)]))
     assert heat.shape == (3, 64, 64) and torch.isfinite(heat).all() and heat.amax((1, 2)).max() > 0
     show_heat_maps(learn, [0, 7, 3]); plt.close('all')
 
 def test_net_without_places(few):
-    learn = ConvLearner.from_model(SimpleNet((64, 64, 3), [4], 2), ImageClassifierData.from_paths(few, 8, tfms_from_model('sketchnet', 64)))
+    learn = ConvLearner.from_model(SimpleNet((64, 64, 3), [4], 2), ImageClassifierData.from_paths(few, 8, tfms_from_model(lite0, 64)))
     with pytest.raises(ValueError, match='no place to point at'): show_heat_maps(learn, [0])
 
 def test_titles_say_what_the_net_says(learn):
@@ -185,7 +185,7 @@ def test_hiding():
 # ---- what a review found
 def test_tokens_of_a_transformer_are_laid_out(few):
     "The map of a ViT is a square, and hot where the tokens are."
-    data = ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model('sketchnet', 64)))
+    data = ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model(lite0, 64)))
     set_seed(0); learn = ConvLearner.pretrained('vit_tiny_patch16_224', data, weights=False, img_size=64)
     heat = heat_map(learn.full, torch.stack([data.val_ds[i][0] for i in range(2)]))
     assert heat.std(1).max() > 0 and heat.std(2).max() > 0, 'it varies along both sides'
@@ -194,23 +194,23 @@ def test_tokens_of_a_transformer_are_laid_out(few):
 
 def test_looking_does_not_change_what_is_learnt(few):
     def trained(look):
-        set_seed(3); learn = ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(few, 8, tfms_from_model('sketchnet', 64))); learn.cbs = learn.cbs[:1]
+        set_seed(3); learn = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, 8, tfms_from_model(lite0, 64))); learn.cbs = learn.cbs[:1]
         learn.fit(.01, 1)
-        if look: Peaks(learn, '0.model.layer1').show([0, 1], 2); show_heat_maps(learn, [0, 1]); show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.layer1']); plt.close('all')
+        if look: Peaks(learn, '0.model.blocks.1').show([0, 1], 2); show_heat_maps(learn, [0, 1]); show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.blocks.1']); plt.close('all')
         learn.fit(.01, 1)
         return learn.history[-1]
     assert trained(False) == trained(True)
 
 def test_rows_are_in_the_order_that_was_asked_for(learn):
-    show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.layer4', 'model.layer1', 'model.layer4'], n=2)
+    show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.blocks.6', 'model.blocks.1', 'model.blocks.6'], n=2)
     shapes = [a.images[0].get_array().shape for a in plt.gcf().axes]
     assert shapes == [(2, 2)]*2 + [(16, 16)]*2 + [(2, 2)]*2
 
 @pytest.mark.parametrize('call, why', [
     (lambda l, x: heat_map(l, x), 'learn.full'), (lambda l, x: activations(l, x, ['2']), 'learn.full'), (lambda l, x: show_filters(l), 'learn.full'),
-    (lambda l, x: heat_map(l.full, x[0]), r'x\[None\]'), (lambda l, x: activations(l.full, x, '0.model.layer1'), r"names is a list.*\['0.model.layer1'\]"), (lambda l, x: activations(l.full, x, ['model.layer1']), 'Did you mean 0.model.layer1'),
+    (lambda l, x: heat_map(l.full, x[0]), r'x\[None\]'), (lambda l, x: activations(l.full, x, '0.model.blocks.1'), r"names is a list.*\['0.model.blocks.1'\]"), (lambda l, x: activations(l.full, x, ['model.blocks.1']), 'Did you mean 0.model.blocks.1'),
     (lambda l, x: heat_map(l.full, x, [0, 5]), '0 to 1'), (lambda l, x: heat_map(l.full, x, [0]), 'each of the 2 pictures'), (lambda l, x: show_activations(l.full, x[0], ['2']), 'no maps'),
     (lambda l, x: slide(x[0], 'blur'), 'grey picture'), (lambda l, x: slide(torch.zeros(5, 5), 'blurr'), "no kernel 'blurr'"), (lambda l, x: slide(torch.zeros(5, 5), [['a']*3]*3), 'three numbers'), (lambda l, x: slide(torch.zeros(2, 5), 'blur'), 'at least 3'),
-    (lambda l, x: KernelGrid('cat.jpg'), 'Pillow picture'), (lambda l, x: hide_pixels(x, torch.zeros(2, 1, 64, 64)), 'need scores of the shape'), (lambda l, x: Peaks(l, '0.model.layer1').piece(0, 0, 2), '0 to 1')])
+    (lambda l, x: KernelGrid('cat.jpg'), 'Pillow picture'), (lambda l, x: hide_pixels(x, torch.zeros(2, 1, 64, 64)), 'need scores of the shape'), (lambda l, x: Peaks(l, '0.model.blocks.1').piece(0, 0, 2), '0 to 1')])
 def test_messages_for_learners(learn, call, why):
     with pytest.raises(ValueError, match=why): call(learn, torch.stack([learn.data.val_ds[i][0] for i in range(2)]))

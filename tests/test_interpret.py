@@ -1,11 +1,11 @@
 import matplotlib; matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pytest
-from imgcourse.data import ImageClassifierData, tfms_from_model
+from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
 from imgcourse.interpret import Interpretation
 
 def make(few, probs):
     "An interpretation of the 12 validation pictures (six cats, six dogs) with given probabilities."
-    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model('sketchnet', 32))
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model(lite0, 32))
     return Interpretation(data, np.log(np.array(probs, np.float32)))
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_plot_titles(interp, capsys):
 
 def test_three_classes():
     x = np.random.RandomState(0).randint(0, 256, (6, 20, 20, 3), dtype=np.uint8)
-    data = ImageClassifierData.from_arrays('.', (x, np.arange(6) % 3), (x, np.arange(6) % 3), tfms=tfms_from_model('sketchnet', 32), classes=['a', 'b', 'c'])
+    data = ImageClassifierData.from_arrays('.', (x, np.arange(6) % 3), (x, np.arange(6) % 3), tfms=tfms_from_model(lite0, 32), classes=['a', 'b', 'c'])
     interp = Interpretation(data, np.log([[.5, .3, .2], [.1, .2, .7], [.1, .1, .8], [.4, .35, .25], [.2, .5, .3], [.3, .3, .4]]))
     assert interp.most_uncertain(1)[0] == 3 and list(interp.most_by_correct(1, False)) == [1] and interp.confusion_matrix().sum() == 6
     interp.plot_val_with_title([1]); assert plt.gcf().axes[0].get_title() == 'c 0.70'
@@ -59,7 +59,7 @@ def test_very_sure_answers_keep_their_order(few):
 
 def test_most_confused(few):
     "Three classes; the order is by how often, and pairs that are never mixed up are left out."
-    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model('sketchnet', 32))
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model(lite0, 32))
     y, preds = np.array([0]*6 + [1]*4 + [2]*2), np.array([0, 1, 1, 1, 2, 0] + [1, 1, 0, 1] + [2, 2])
     data.val_y, data.c, data.classes = y, 3, ['a', 'b', 'c']
     table = Interpretation(data, np.log(np.eye(3, dtype=np.float32)[preds]*.97 + .01)).most_confused()

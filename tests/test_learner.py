@@ -3,10 +3,10 @@ import numpy as np, pytest, torch
 import torch.nn.functional as F
 from torch import nn
 import imgcourse.finetune, imgcourse.checkpoint
-from imgcourse.data import ImageClassifierData, sketchnet, tfms_from_model, transforms_side_on
+from imgcourse.data import ImageClassifierData, lite0, tfms_from_model, transforms_side_on
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy, accuracy_np, make_head, set_seed
 
-TFMS = tfms_from_model('sketchnet', 64)
+TFMS = tfms_from_model(lite0, 64)
 
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS, test_name='valid')
@@ -16,11 +16,11 @@ def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), n
 # ---- the must-shows on sketches
 def test_three_lines_on_sketches(sketches):
     "At least 0.97 in three epochs, in the mean of three seeds."
-    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model('sketchnet', 128))
+    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model(lite0, 128))
     got = []
     for seed in (1, 2, 3):
         set_seed(seed)
-        learn = ConvLearner.pretrained('sketchnet', data, precompute=True)
+        learn = ConvLearner.pretrained(lite0, data, precompute=True)
         learn.fit(0.01, 3)
         got.append(learn.history[-1]['accuracy'])
     assert np.mean(got) >= .97
@@ -64,7 +64,7 @@ def test_after_fit_is_called_when_something_breaks(data):
     assert cb.ended
 
 def test_same_seed_same_result(data):
-    def run(): set_seed(3); l = ConvLearner.pretrained('sketchnet', data, precompute=True); l.fit(.01, 2); return l.predict()
+    def run(): set_seed(3); l = ConvLearner.pretrained(lite0, data, precompute=True); l.fit(.01, 2); return l.predict()
     assert np.array_equal(run(), run())
 
 def test_lines_in_a_terminal(data, capsys):
@@ -87,7 +87,7 @@ def test_bad_rates_and_epochs(data, args, message):
 # ---- backbone and head
 def test_only_the_head_learns(data):
     for precompute in (True, False):
-        learn = ConvLearner.pretrained('sketchnet', data, precompute=precompute)
+        learn = ConvLearner.pretrained(lite0, data, precompute=precompute)
         before = {k: v.clone() for k, v in learn.full.state_dict().items()}
         learn.fit(.01, 1)
         changed = {k.split('.')[0] for k, v in learn.full.state_dict().items() if not torch.equal(v.cpu(), before[k].cpu())}
@@ -95,15 +95,15 @@ def test_only_the_head_learns(data):
 
 def test_precompute_on_and_off_agree(data):
     "Stored features or the whole network: the same predictions, up to the number format."
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True); learn.fit(.01, 2)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True); learn.fit(.01, 2)
     a = learn.predict(); learn.precompute = False; b = learn.predict()
     assert np.abs(np.exp(a) - np.exp(b)).max() < .03
     with torch.no_grad(): c = learn.full(torch.stack([data.val_ds[i][0] for i in range(12)]).to(next(learn.full.parameters()).device)).cpu()
     assert np.allclose(b, c, atol=1e-3)
 
 def test_augmentation_reaches_the_network(few):
-    data = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_side_on, max_zoom=1.1))
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True)
+    data = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.1))
+    learn = ConvLearner.pretrained(lite0, data, precompute=True)
     batches = lambda: torch.cat([x for x, _ in sorted(((x, y) for x, y in learn.loaders()[0]), key=lambda b: 0)])
     torch.manual_seed(0); a = batches(); torch.manual_seed(0); b = batches()
     assert torch.equal(a, b) and a.ndim == 2
@@ -113,7 +113,7 @@ def test_augmentation_reaches_the_network(few):
     learn.fit(.01, 1)
 
 def test_predictions(data):
-    learn = ConvLearner.pretrained('sketchnet', data, precompute=True); learn.fit(.01, 1)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True); learn.fit(.01, 1)
     p, y = learn.predict_with_targs()
     assert p.shape == (12, 2) and p.dtype == np.float32 and np.allclose(np.exp(p).sum(1), 1, atol=1e-5) and np.array_equal(y, data.val_y)
     t, y = learn.predict_with_targs(is_test=True)
@@ -132,11 +132,11 @@ def test_head():
 def test_pretrained_refuses_what_does_not_fit(data, few):
     with pytest.raises(ValueError, match='resnet34'): ConvLearner.pretrained('resnet43', data)
     other = ImageClassifierData.from_paths(few, tfms=tfms_from_model('inception_v4', 96))
-    with pytest.raises(ValueError, match='channel means'): ConvLearner.pretrained('sketchnet', other)
+    with pytest.raises(ValueError, match='channel means'): ConvLearner.pretrained(lite0, other)
     for w in (None, '/no/such/file'):
-        with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained('sketchnet', data, ps=[.1], weights=w)
-    with pytest.raises(ValueError, match='at least two pictures'): ConvLearner.pretrained('sketchnet', ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
-    with pytest.raises(ValueError, match='name of its own'): ConvLearner.pretrained('sketchnet', data, metrics=[accuracy, accuracy])
+        with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained(lite0, data, ps=[.1], weights=w)
+    with pytest.raises(ValueError, match='at least two pictures'): ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
+    with pytest.raises(ValueError, match='name of its own'): ConvLearner.pretrained(lite0, data, metrics=[accuracy, accuracy])
 
 def test_any_module(data):
     learn = ConvLearner.from_model(small_net(), data, opt_fn=torch.optim.Adam)
@@ -151,5 +151,5 @@ def test_accuracy():
 def test_more_than_two_classes(few):
     x = np.random.RandomState(0).randint(0, 256, (60, 32, 32, 3), dtype=np.uint8); y = np.arange(60) % 5
     data = ImageClassifierData.from_arrays('.', (x, y), (x, y), tfms=TFMS, bs=16)
-    learn = ConvLearner.pretrained(sketchnet, data, precompute=True, xtra_fc=[]); learn.fit(.1, 2)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=[]); learn.fit(.1, 2)
     assert learn.predict().shape == (60, 5)

@@ -22,7 +22,7 @@ def test_imgcourse_run(tmp_path, no_network, wheel_bin):
         assert all(c.execution_count for c in nb.cells if c.cell_type == 'code' and c.source.strip())
     assert str(tmp_path/'out') in p.stdout
 
-@pytest.mark.parametrize('name', ['index', '90_embedded_net', '91_command', '92_all'])
+@pytest.mark.parametrize('name', ['index', '91_command', '92_all'])
 def test_appendix(tmp_path, name):
     from imgcourse.cli import run_lesson
     _, text, ok = run_lesson(lesson_files()[0].parent/f'{name}.ipynb', tmp_path)

@@ -6,7 +6,7 @@ from torch import nn
 from conftest import shared
 import imgcourse.breeds, imgcourse.finetune, imgcourse.nets as nets
 from imgcourse.checkpoint import Checkpoint
-from imgcourse.data import ArrayDataset, ImageClassifierData, PictureTransform, Shuffle, get_dataset, tfms_from_model
+from imgcourse.data import ArrayDataset, ImageClassifierData, PictureTransform, Shuffle, get_dataset, lite0, tfms_from_model
 from imgcourse.learner import Callback, ConvLearner, Learner, accuracy_np, set_seed
 from imgcourse.nets import (ConvLayer, ConvNet, ConvNet2, FastNet, KerasNet, ResLayer, ResNet, SimpleNet, alternating_flip, classifier, cutout, layer_rows, random_crop, random_flip,
     random_shift, summary)
@@ -88,7 +88,7 @@ def test_learner_summary(capsys):
     data = small_data()
     ConvLearner.from_model(SimpleNet(IN, [8], 3), data).summary()
     assert f'Total params: {3072*8 + 8 + 8*3 + 3:,}' in capsys.readouterr().out
-    ConvLearner.pretrained('sketchnet', ImageClassifierData.from_arrays('.', pictures(sz=64), pictures(30, 64, 1), 16, tfms_from_model('sketchnet', 64)), weights=False).summary()
+    ConvLearner.pretrained(lite0, ImageClassifierData.from_arrays('.', pictures(sz=64), pictures(30, 64, 1), 16, tfms_from_model(lite0, 64)), weights=False).summary()
     assert '(None, 64, 64, 3)' in capsys.readouterr().out
 
 @pytest.mark.parametrize('make, message', [(lambda: SimpleNet((3, 32, 32), [40], 10), r'height, width, channels'), (lambda: ConvNet(IN, [], 10), 'list of sizes'), (lambda: ResNet(IN, 20, 10), 'list of sizes'),
@@ -198,7 +198,7 @@ def test_convolutions_see_what_a_linear_model_does_not(capsys):
 
 # ---- pictures on the device
 def test_on_device_gives_the_same_batches():
-    tfm = tfms_from_model('sketchnet', 24)[1]
+    tfm = tfms_from_model(lite0, 24)[1]
     plain, held = small_data(on_device=False, tfm=tfm), small_data(tfm=tfm)
     for a, b in ((plain.val_dl, held.val_dl), (plain.fix_dl, held.fix_dl)):
         for (x, y), (x2, y2) in zip(a, b, strict=True): assert torch.allclose(x, x2.cpu(), atol=1e-5) and torch.equal(y, y2.cpu())
@@ -215,12 +215,12 @@ def test_on_device_shuffles_and_keeps_the_pairs():
 
 def test_on_device_serves_the_rest_of_the_course(capsys):
     "Pictures, keys, test pictures, predictions, TTA, stored features."
-    tfm, x = tfms_from_model('sketchnet', 32)[1], pictures(5, seed=3)[0]
+    tfm, x = tfms_from_model(lite0, 32)[1], pictures(5, seed=3)[0]
     plain = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, (tfm, tfm), test=x)
     held = plain.on_device([random_flip])
     assert np.array_equal(np.asarray(held.val_ds.picture(2)), pictures(30, 32, 1)[0][2]) and held.val_ds.key(2) == plain.val_ds.key(2)
-    torch.manual_seed(0); a = ConvLearner.pretrained('sketchnet', plain, precompute=True)
-    torch.manual_seed(0); b = ConvLearner.pretrained('sketchnet', held, precompute=True)
+    torch.manual_seed(0); a = ConvLearner.pretrained(lite0, plain, precompute=True)
+    torch.manual_seed(0); b = ConvLearner.pretrained(lite0, held, precompute=True)
     assert np.allclose(a.predict(), b.predict(), atol=1e-3) and b.predict(is_test=True).shape == (5, 3)
     a.precompute = b.precompute = False
     assert np.allclose(a.predict(), b.predict(), atol=1e-4)
@@ -239,7 +239,7 @@ def test_on_device_keeps_names(tmp_path):
     for name in ('trn_ds', 'val_ds', 'test_ds'): assert [getattr(held, name).name(i) for i in range(12)] == [getattr(plain, name).name(i) for i in range(12)]
 
 def test_on_device_warns_of_lost_augmentation():
-    tfms = tfms_from_model('sketchnet', 24, max_zoom=1.2)
+    tfms = tfms_from_model(lite0, 24, max_zoom=1.2)
     data = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, tfms)
     with pytest.warns(UserWarning, match='random_flip'): data.on_device()
 

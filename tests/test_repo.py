@@ -95,4 +95,16 @@ def test_dockerfile_copies_what_there_is():
     assert needed <= set(copied), 'what the package is made of'
     json.loads(re.search("echo '(.*?)' > /etc/jupyter/", text)[1])
 
-def test_embedded_net_is_small(): assert 1e6 < (ROOT/'imgcourse'/'weights'/'sketchnet.safetensors').stat().st_size <= 8e6
+PHOTOS = { # those that may be shown: who is to be credited
+    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti', 'china.jpg': 'danielbuechele', 'flower.jpg': 'vultilion'}
+
+@pytest.mark.parametrize('f', NOTEBOOKS, ids=lambda f: f.stem)
+def test_stored_pictures_are_sketches_or_the_credited_photos(f):
+    "Photos come from scikit-image and scikit-learn only, each credited where it is shown; nothing else that is stored was made from photos."
+    code = '\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'code')
+    text = '\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'markdown')
+    photos = [n.strip() for names in re.findall(r'from skimage\.data import (.*)', code) for n in names.split(',')] + re.findall(r"load_sample_image\('(.*?)'\)", code)
+    assert not re.search(r'skimage\.data\.|import skimage|load_sample_images|load_(digits|files)|fetch_', code), 'take photos by name: from skimage.data import chelsea'
+    assert [p for p in photos if p not in PHOTOS] == [] and [PHOTOS[p] for p in photos if PHOTOS[p] not in text] == []
+    assert "IMGCOURSE_FULL'] =" not in code and 'shared' not in re.sub('sharey|sharex', '', code)
+    assert not re.search(r'25,?000|photos', json.dumps([o.get('text', '') for c in SOURCES[f]['cells'] for o in c.get('outputs', [])])), 'a lesson that was run on photos'

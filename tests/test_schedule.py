@@ -4,13 +4,13 @@ import matplotlib; matplotlib.use('agg')
 import matplotlib.pyplot as plt, numpy as np, pytest, torch
 from torch import nn
 import imgcourse.finetune, imgcourse.checkpoint
-from imgcourse.data import ImageClassifierData, keep_random_state, tfms_from_model, transforms_side_on
+from imgcourse.data import ImageClassifierData, keep_random_state, lite0, tfms_from_model, transforms_side_on
 from imgcourse.features import WeightsError
 from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
 from imgcourse.schedule import EarlyStopping, LRFinder, Suggestion, smooth
 from imgcourse.all import Path
 
-TFMS = tfms_from_model('sketchnet', 64)
+TFMS = tfms_from_model(lite0, 64)
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path); yield; plt.close('all')
@@ -19,9 +19,9 @@ def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path); yield; plt.close('
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
 @pytest.fixture
-def augmented(few): return ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_side_on, max_zoom=1.1))
+def augmented(few): return ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.1))
 
-def learner(data, precompute=True, **kw): set_seed(1); l = ConvLearner.pretrained('sketchnet', data, precompute, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, precompute=True, **kw): set_seed(1); l = ConvLearner.pretrained(lite0, data, precompute, **kw); l.cbs = l.cbs[:1]; return l
 
 def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
 
@@ -91,7 +91,7 @@ def test_suggestions_of_a_known_curve():
     with pytest.raises(ValueError, match='grew from the start'): f.suggest()
 
 def test_the_suggestion_trains(sketches):
-    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model('sketchnet', 128))
+    data = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model(lite0, 128))
     learn = learner(data); learn.lr_find()
     learn.fit(learn.sched.suggest().valley, 1)
     assert learn.history[-1]['accuracy'] > .94
@@ -187,7 +187,7 @@ def test_keep_random_state():
 def test_augmentation_does_not_hang_on_the_number_of_workers(few):
     batches = []
     for n in (0, 2):
-        d = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('sketchnet', 64, aug_tfms=transforms_side_on, max_zoom=1.2), num_workers=n)
+        d = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.2), num_workers=n)
         d.trn_dl.sampler.seed = 5; d.trn_dl.sampler.set_epoch(2)
         batches.append(torch.cat([x for x, _ in d.trn_dl]))
     assert torch.equal(*batches)
