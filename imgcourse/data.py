@@ -907,7 +907,7 @@ def _get_full(name):
 
 # %% ../nbs/01_data_look.ipynb #4248819d
 _full_settings = {'dogbreeds': (resnext101_64, 224, 64), 'cifar10': (resnet34, 32, 256), 'cifar100': (resnet34, 32, 64)}
-_sketch_settings = {'dogbreeds': (lite0, 96, 128), 'cifar10': (lite0, 32, 50), 'cifar100': (lite0, 32, 32)} # where they are not the usual ones
+_sketch_settings = {'dogbreeds': (lite0, 80, 128), 'cifar10': (lite0, 32, 50), 'cifar100': (lite0, 32, 32)} # where they are not the usual ones
 
 def lesson(
     name: str, # a data set, see `get_dataset`

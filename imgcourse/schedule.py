@@ -183,9 +183,10 @@ def suggest(self: LRFinder) -> Suggestion:
     low = np.nanargmin(losses)
     if low < 5: raise ValueError(f'The loss grew from the start, at rates of {lrs[0]:.2g} and more: begin lower, lr_find(start_lr={lrs[0]/100:.2g})' + (', or end lower' if self.linear else ''))
     slope = np.gradient(losses[:low + 1], np.log(lrs[:low + 1]))
+    skip = min(10, low - 1) # at the start the average is still unsteady
     top = losses[:low + 1].max()
     floor = np.flatnonzero(losses[:low + 1] > top - .95*(top - losses[low]))[-1] + 1
-    return Suggestion(*(float(r) for r in (lrs[slope.argmin()], lrs[low]/10, lrs[floor]/5)))
+    return Suggestion(*(float(r) for r in (lrs[skip + slope[skip:].argmin()], lrs[low]/10, lrs[floor]/5)))
 
 # %% ../nbs/03_lr_finding.ipynb #2ee29c77
 @patch

@@ -869,7 +869,7 @@ class SketchSet:
 
 sketchsets = {'dogscats': SketchSet({'cats': 'cat', 'dogs': 'dog'}), 'dogbreeds': SketchSet({b: b for b in breeds}, n_train=25, n_valid=5, table=True),
     'cifar10': SketchSet({c: c for c in sorted([*cifar10, 'cat', 'dog'])}, 32, 200, 100, valid_name='test'), 'cifar100': SketchSet({c: c for c in sorted(cifar100)}, 32, 20, 10, valid_name='test'),
-    'caltech101': SketchSet({c: caltech101[c] for c in sorted(caltech101)}, n_train=30, n_valid=10, valid_name='test'), 'own_classes': SketchSet({c: c for c in ('church_window', 'clock', 'espresso_cup')}, n_train=40, n_valid=0)}
+    'caltech101': SketchSet({c: caltech101[c] for c in sorted(caltech101)}, n_train=20, n_valid=10, valid_name='test'), 'own_classes': SketchSet({c: c for c in ('church_window', 'clock', 'espresso_cup')}, n_train=30, n_valid=0)}
 
 # %% ../nbs/00_sketches.ipynb #ea79f318
 def save_sketch(path:Path, kind:str, seed:int|str, sz:int) -> None:

@@ -48,6 +48,10 @@ def shared(name):
     if not (SHARED/name).exists(): pytest.skip(f'needs ../shared/{name}')
     return SHARED/name
 
+def weights_of(arch):
+    "What `pretrained` must be told beside the name: nothing for the net on board, the file for the one in `shared`."
+    return {} if arch == 'tf_efficientnet_lite0' else dict(weights=shared(f'weights/{arch}.safetensors'), pad_type='same')
+
 @pytest.fixture(scope='session')
 def dogscats_photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp('photos')

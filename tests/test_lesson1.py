@@ -21,12 +21,14 @@ def offline_resnet34(sketches, tmp_path, monkeypatch):
     (tmp_path/'data').mkdir(); (tmp_path/'data'/'dogscats').symlink_to(sketches)
     monkeypatch.chdir(tmp_path)
 
-def test_lesson_1_runs_as_it_stands(offline_resnet34, capsys):
-    code = cells(shared('ancestors/lesson_1.txt').read_text(encoding='utf-8'))
-    assert len(code) >= 25 and sum('plot_val_with_title(' in l for l in code) >= 7
+def run_the_text(arch=None):
+    "The cells in IPython, since `!ls` is no Python; `arch` takes the place of resnet34."
     from IPython.core.interactiveshell import InteractiveShell
-    shell = InteractiveShell(); ns = shell.user_ns   # IPython, since `!ls` is no Python
+    code = cells(shared('ancestors/lesson_1.txt').read_text(encoding='utf-8'))
+    assert len(code) >= 25 and sum('plot_val_with_title(' in l for l in code) >= 7 and code[-3:] == ['learn.lr_find()', 'learn.sched.plot_lr()', 'learn.sched.plot()']
+    shell = InteractiveShell(); ns = shell.user_ns
     shell.run_cell('from imgcourse.all import *').raise_error()
+    if arch: ns['resnet34'] = arch
     plots, values = 0, {}
     for line in code:
         if line.startswith('PATH'): assert line == 'PATH = "data/dogscats/"'
@@ -40,8 +42,19 @@ def test_lesson_1_runs_as_it_stands(offline_resnet34, capsys):
         ran.raise_error()
         values[line] = ran.result
         plots += bool(plt.get_fignums())
-    assert ns['sz'] == 224 and values['img.shape'] == (128, 128, 3) and values['img[:4,:4]'].shape == (4, 4, 3)
-    assert len(ns['files']) == 10 and all(re.fullmatch(r'cat\.\d+\.jpg', f) for f in ns['files'])
-    assert values['data.classes'] == ['cats', 'dogs'] and len(values['data.val_y']) == 400 and values['log_preds.shape'] == (400, 2) and values['log_preds[:10]'].dtype == np.float32
-    assert ns['preds'].shape == ns['probs'].shape == (400,) and ((0 <= ns['probs']) & (ns['probs'] <= 1)).all() and len(ns['most_uncertain']) == 4
-    assert code[-3:] == ['learn.lr_find()', 'learn.sched.plot_lr()', 'learn.sched.plot()'] and len(ns['learn'].sched.lrs) > 20 and ns['learn'].history == [] and plots >= 9
+    n = len(ns['data'].val_y)
+    assert ns['sz'] == 224 and len(ns['files']) == 10 and all(re.fullmatch(r'cat\.\d+\.jpg', f) for f in ns['files'])
+    assert values['data.classes'] == ['cats', 'dogs'] and values['log_preds.shape'] == (n, 2) and values['log_preds[:10]'].dtype == np.float32
+    assert ns['preds'].shape == ns['probs'].shape == (n,) and ((0 <= ns['probs']) & (ns['probs'] <= 1)).all() and len(ns['most_uncertain']) == 4
+    assert len(ns['learn'].sched.lrs) > 20 and ns['learn'].history == [] and plots >= 9
+    return ns, values
+
+def test_lesson_1_runs_as_it_stands(offline_resnet34):
+    ns, values = run_the_text()
+    assert values['img.shape'] == (128, 128, 3) and values['img[:4,:4]'].shape == (4, 4, 3) and len(ns['data'].val_y) == 400
+
+def test_lesson_1_with_the_net_on_board(dogscats_photos, tmp_path, monkeypatch):
+    "On photos. What the text looks at was right, too."
+    (tmp_path/'data').mkdir(); (tmp_path/'data'/'dogscats').symlink_to(dogscats_photos); monkeypatch.chdir(tmp_path)
+    ns, _ = run_the_text('tf_efficientnet_lite0')
+    assert len(ns['data'].val_y) == 200 and (ns['preds'] == ns['data'].val_y).mean() >= .97
