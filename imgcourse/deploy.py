@@ -423,6 +423,11 @@ def read_folder(
     if not val: raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; name {train} itself, and a part of it will be set aside')
     return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, val_name=val, on_error=on_error)
 
+def _size(arch, sz):
+    if sz is None: return 160 if arch == lite0 else model_cfg(arch).input_size[-1]
+    if sz > 2048: raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
+    return sz
+
 # %% ../nbs/08_own_classes.ipynb #e07abbe2
 def train_folder(
     folder: str | Path, # see `read_folder`
@@ -435,20 +440,18 @@ def train_folder(
     bs: int = 32, # pictures in a batch
     seed: int = 42, # of all random choices
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
-    **model_args # passed on to `timm.create_model`
+    model_args: dict | None = None, # passed on to `timm.create_model`
 ) -> tuple[Path, Path, float]: # model, report, accuracy on the validation pictures (0 to 1)
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if something is wrong with the folder or the settings."
     if epochs < 1 or finetune < 0: raise ValueError(f'epochs is at least 1 and finetune at least 0, not {epochs} and {finetune}')
-    start, out = time.perf_counter(), Path(out)
-    if sz is None: sz = 160 if arch == lite0 else model_cfg(arch).input_size[-1]
-    if sz > 2048: raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
+    start, out, sz = time.perf_counter(), Path(out), _size(arch, sz)
     if out.exists() and not out.is_dir(): raise ValueError(f'{out} is a file; name a folder for the results')
     if Path(folder).resolve() in out.resolve().parents: raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; name another folder for the results')
     if taken := [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]: raise ValueError(f'{taken[0]} is a folder; name another one for the results')
     set_seed(seed)
     data = read_folder(folder, bs, tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1), seed, on_error)
     print(data, flush=True); out.mkdir(parents=True, exist_ok=True)
-    learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **model_args)
+    learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **(model_args or {}))
     learn.fit_one_cycle(epochs, .01)
     if finetune: learn.unfreeze(); learn.bn_freeze(True); learn.fit_one_cycle(finetune, slice(1e-4, 2e-3))
     model = learn.export(out/'model.safetensors')

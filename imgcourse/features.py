@@ -78,7 +78,8 @@ def on_board_weights() -> dict[str, torch.Tensor]: # under timm's names
     spec = find_spec(_package.replace('-', '_'))
     file = spec and Path((spec.submodule_search_locations or [''])[0])/'models'/'efficientnet-lite0-57934424.pth'
     if not file or not file.is_file(): raise WeightsError(f'The package {_package}, which holds the weights of the net on board, is not installed')
-    raw = file.read_bytes()
+    try: raw = file.read_bytes()
+    except OSError as e: raise WeightsError(f'{file} cannot be read ({e.strerror})') from None
     if hashlib.sha256(raw).hexdigest() != _digest: raise WeightsError(f'{file} is not the file of the net on board (its hash is another one), and was not opened')
     def kept(tensors): return {k: v for k, v in tensors.items() if not k.endswith('num_batches_tracked')}
     with torch.device('meta'): names = kept(timm.create_model(lite0).state_dict())

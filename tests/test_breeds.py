@@ -99,15 +99,15 @@ def caltech(tmp_path_factory):
     files = sorted((folder/'caltech101').rglob('*.jpg'))
     return as_table([(f, f'{f.parts[-3]}-{f.parent.name}-{f.stem}', f.parent.name) for f in files], folder/'table')
 
-@pytest.mark.parametrize('arch, phase_2', [(lite0, False), pytest.param(lite0, True, marks=pytest.mark.slow), pytest.param('mobilenetv2_100', True, marks=pytest.mark.slow)])
-def test_thirty_lines_on_photos(caltech, arch, phase_2):
-    "102 classes: phase 1 alone reaches 0.88, and averaging over views makes it no worse."
+@pytest.mark.parametrize('arch, size, least, phase_2', [(lite0, 128, .75, False), pytest.param(lite0, 224, .88, True, marks=pytest.mark.slow), pytest.param('mobilenetv2_100', 224, .88, True, marks=pytest.mark.slow)])
+def test_thirty_lines_on_photos(caltech, arch, size, least, phase_2):
+    "102 classes: phase 1 alone reaches 0.88 (0.75 with small pictures), and averaging over views makes it no worse."
     def get_data(sz, bs):
         ids = pd.read_csv(caltech/'labels.csv').id
         return ImageClassifierData.from_csv(caltech, 'train', caltech/'labels.csv', val_idxs=np.flatnonzero(ids.str.startswith('test')), suffix='.jpg', bs=bs,
                                             tfms=tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1))
     set_seed(1)
-    data = get_data(224, 64)
+    data = get_data(size, 64)
     assert (len(data.trn_ds), len(data.val_ds), data.c) == (2940, 1007, 102)
     learn = ConvLearner.pretrained(arch, data, precompute=True, xtra_fc=[2048, 512], ps=[.5, .5, .4], **weights_of(arch))
     learn.cbs = learn.cbs[:1]
@@ -118,12 +118,12 @@ def test_thirty_lines_on_photos(caltech, arch, phase_2):
         print(what, *(f'{accuracy_np(p, y):.4f} {log_loss(y, p):.4f}' for p in (one, all)))
         return accuracy_np(one, y), accuracy_np(all, y), log_loss(y, one), log_loss(y, all)
     one, all, loss, loss_all = scores('phase 1')
-    assert one >= .88 and all >= one - .003 and loss_all <= loss + .005
+    assert one >= least and all >= one - .003 and loss_all <= loss + .005
     if phase_2:
         learn.precompute = False
         for sz in (244, 224): learn.set_data(get_data(sz, 64)); learn.fit(1e-2, 2, cycle_len=1)
         one, all, loss, loss_all = scores('phase 2')
-        assert one >= .88 and all >= one - .003 and loss_all <= loss + .005
+        assert one >= least and all >= one - .003 and loss_all <= loss + .005
 
 # ---- test-time augmentation
 @pytest.mark.parametrize('precompute', [True, False])

@@ -6,12 +6,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 import imgcourse.finetune
 from imgcourse.checkpoint import Checkpoint, random_state, read_state, read_whole, set_random_state, write_whole
-from imgcourse.data import ImageClassifierData, lite0, tfms_from_model, transforms_side_on
+from imgcourse.data import ImageClassifierData, tfms_from_model, transforms_side_on
 from imgcourse.features import WeightsError
 from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
 from imgcourse.schedule import EarlyStopping
 
-TFMS = tfms_from_model(lite0, 64)
+SMALL = 'test_resnet' # timm's smallest: many trainings, and none needs to be good
+TFMS = tfms_from_model(SMALL, 64)
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
@@ -19,7 +20,7 @@ def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
-def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained(lite0, data, precompute, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained(SMALL, data, precompute, weights=False, **kw); l.cbs = l.cbs[:1]; return l
 def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(.3), nn.Linear(8, 2))
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
@@ -36,8 +37,8 @@ def copy_sketches(sketches, to, n_train, n_valid):
 def train(folder, models, seed, kind, out, resume=True):
     "Five epochs: augmented pictures, dropout, batch norm, momentum or Adam, rates that change."
     set_seed(seed)
-    data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.2))
-    learn = ConvLearner.pretrained(lite0, data, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
+    data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model(SMALL, 64, aug_tfms=transforms_side_on, max_zoom=1.2))
+    learn = ConvLearner.pretrained(SMALL, data, weights=False, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
     learn.models_path, learn.cbs = Path(models), learn.cbs[:1]
     learn.freeze_to(-2)
     cbs = [Checkpoint(part=.8)] if resume else []
@@ -164,7 +165,7 @@ def test_what_does_not_belong_is_refused(data, few):
         assert same(state(learn), before) and learn.history == history
     refused(learner(three), 'a', "classes .'cats', 'dogs'. in the file, .'0', '1', '2'. here")
     refused(learner(swapped), 'a', "classes .'cats', 'dogs'. in the file, .'dogs', 'cats'. here")
-    set_seed(0); refused(ConvLearner.pretrained('resnet10t', ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('resnet10t', 64)), weights=False), 'a', 'architecture sketchnet.*resnet10t.* here')
+    set_seed(0); refused(ConvLearner.pretrained('resnet10t', ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('resnet10t', 64)), weights=False), 'a', 'architecture test_resnet.*resnet10t.* here')
     refused(learner(data, xtra_fc=[64]), 'a', r'of another shape \(2\.')
     refused(learner(data, xtra_fc=[]), 'a', 'not in the model')
     refused(a, 'nothing', 'There is no')
@@ -215,7 +216,7 @@ def test_ctrl_c_keeps_what_was_learnt(data, ctrl_c):
     assert same(state(learn), state(want)) and learn.history == want.history
 
 # ---- precision, accumulation, clipping
-def linear(data): l = learner(data); l.head = nn.Sequential(nn.Linear(2560, 2), nn.LogSoftmax(1)); set_seed(1); l.head[0].reset_parameters(); l.full[2] = l.head; return l
+def linear(data): l = learner(data); l.head = nn.Sequential(nn.Linear(192, 2), nn.LogSoftmax(1)); set_seed(1); l.head[0].reset_parameters(); l.full[2] = l.head; return l
 
 def test_accumulated_batches_are_one_large_batch(few):
     ends = []
@@ -258,9 +259,9 @@ from imgcourse.all import *
 real, counts = f._compute, []
 f._compute = lambda backbone, probe, dtype, ds, *args: counts.append(len(ds)) or real(backbone, probe, dtype, ds, *args)
 set_seed(3)
-data = ImageClassifierData.from_paths(sys.argv[1], bs=16, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on))
-backbone = create_backbone(lite0)
-def learner(precompute): return ConvLearner(backbone, nn.Sequential(nn.Linear(2560, 32), nn.ReLU(), nn.Linear(32, 2), nn.LogSoftmax(1)), data, precompute)
+data = ImageClassifierData.from_paths(sys.argv[1], bs=16, tfms=tfms_from_model('test_resnet', 64, aug_tfms=transforms_side_on))
+backbone = create_backbone('test_resnet', False)
+def learner(precompute): return ConvLearner(backbone, nn.Sequential(nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2), nn.LogSoftmax(1)), data, precompute)
 learn = learner(True)
 learn.fit(.03, 3, cycle_len=1, best_save_name='best')
 learn.precompute = False            # augmented pictures: the same ones, whichever process takes them
@@ -333,7 +334,7 @@ def test_a_validation_loss_that_is_no_number(few):
 def test_plans_differ_in_cycles_and_pictures(data, few):
     learner(data).fit(.01, 4, cycle_len=1, resume=True)
     with pytest.raises(ValueError, match='another schedule'): learner(data).fit(.01, 2, cycle_len=2, resume=True)
-    larger = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 96))
+    larger = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(SMALL, 96))
     with pytest.raises(ValueError, match='transforms'): learner(larger).fit(.01, 4, cycle_len=1, resume=True)
     l = learner(data); l.accumulate = 2
     with pytest.raises(ValueError, match='accumulate'): l.fit(.01, 4, cycle_len=1, resume=True)

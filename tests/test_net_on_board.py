@@ -219,7 +219,7 @@ def test_model_args(few, tmp_path, capsys):
     model = load_learner(tmp_path/'out'/'model.safetensors').model
     assert "'pad_type': 'same', 'drop_rate': 0.1" in repr(model) and 'Conv2dSame' in repr(model)
 
-@pytest.mark.parametrize('arg, why', [('pad_type', 'not NAME=VALUE'), ('=3', 'not NAME=VALUE'), ('checkpoint_path=evil.pth', '--weights'), ('pretrained=1', '--weights'), ('no_such_option=1', 'no_such_option')])
+@pytest.mark.parametrize('arg, why', [('pad_type', 'not NAME=VALUE'), ('=3', 'not NAME=VALUE'), ('checkpoint_path=evil.pth', '--weights'), ('pretrained=1', '--weights'), ('no_such_option=1', 'no_such_option'), ('weights=1', 'no argument that can be given'), ('epochs=1', 'epochs')])
 def test_model_args_that_cannot_be(arg, why, few, tmp_path, capsys):
     try: code = main(['train', str(few), '--size', '32', '--out', str(tmp_path/'out'), '--model-args', arg])
     except SystemExit as e: code = e.code

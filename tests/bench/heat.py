@@ -1,10 +1,10 @@
-"""The check of heat maps on real photos that lesson 9 reports: `python tests/bench/heat.py FOLDER [ARCH WEIGHTS]`.
+"""The check of heat maps on real photos that lesson 9 reports: `python tests/bench/heat.py FOLDER [ARCH [WEIGHTS]]`.
 
 FOLDER holds dogs and cats in train/ and valid/. The head learns as in lesson 2; then a quarter of each validation photo is hidden."""
 import sys, time
 from imgcourse.all import *
 
-def main(path, arch='resnet34', weights=None):
+def main(path, arch='tf_efficientnet_lite0', weights=None):
     set_seed(42)
     data = ImageClassifierData.from_paths(path, tfms=tfms_from_model(arch, 224))
     learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **({'pad_type': 'same'} if arch.startswith('mobilenet') else {}))
