@@ -331,7 +331,7 @@ def to_onnx(
     program.save(part)
     with torch.inference_mode(): want = net(x).numpy()
     got = onnxruntime.InferenceSession(part, providers=['CPUExecutionProvider']).run(None, {'pixels': x.numpy()})[0]
-    if not np.allclose(got, want, rtol=1e-4, atol=1e-4): raise RuntimeError(f'onnxruntime says something else than the net, by up to {np.abs(got - want).max():.2g}; the file is left as {part}')
+    if not np.allclose(got, want, rtol=1e-3, atol=1e-3): raise RuntimeError(f'onnxruntime says something else than the net, by up to {np.abs(got - want).max():.2g}; the file is left as {part}')
     os.replace(part, file)
     return file
 

@@ -1,5 +1,5 @@
 "Files are whole or refused; a run that was stopped ends as if it had not been; NaN and Ctrl-C lose nothing; several processes agree."
-import json, multiprocessing, os, pickle, random, re, shutil, signal, subprocess, sys, time
+import json, multiprocessing, os, pickle, random, re, shutil, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, pytest, torch
 from safetensors.torch import load_file, save_file
@@ -7,11 +7,13 @@ from torch import nn
 import imgcourse.finetune
 from imgcourse.checkpoint import Checkpoint, random_state, read_state, read_whole, set_random_state, write_whole
 from imgcourse.data import ImageClassifierData, tfms_from_model, transforms_side_on
-from imgcourse.features import WeightsError
+from imgcourse.features import WeightsError, create_backbone
 from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
 from imgcourse.schedule import EarlyStopping
 
-SMALL = 'test_resnet' # timm's smallest: many trainings, and none needs to be good
+SMALL = 'test_resnet' # timm's smallest, with random weights: many trainings, and none needs to be good
+WEIGHTS = Path(tempfile.mkdtemp())/'small.safetensors'
+with torch.random.fork_rng([]): torch.manual_seed(0); save_file(create_backbone(SMALL, False).model.state_dict(), WEIGHTS)
 TFMS = tfms_from_model(SMALL, 64)
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,7 @@ def here(tmp_path, monkeypatch): monkeypatch.chdir(tmp_path)
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
-def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained(SMALL, data, precompute, weights=False, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained(SMALL, data, precompute, weights=WEIGHTS, **kw); l.cbs = l.cbs[:1]; return l
 def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(.3), nn.Linear(8, 2))
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
@@ -38,7 +40,7 @@ def train(folder, models, seed, kind, out, resume=True):
     "Five epochs: augmented pictures, dropout, batch norm, momentum or Adam, rates that change."
     set_seed(seed)
     data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model(SMALL, 64, aug_tfms=transforms_side_on, max_zoom=1.2))
-    learn = ConvLearner.pretrained(SMALL, data, weights=False, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
+    learn = ConvLearner.pretrained(SMALL, data, weights=WEIGHTS, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
     learn.models_path, learn.cbs = Path(models), learn.cbs[:1]
     learn.freeze_to(-2)
     cbs = [Checkpoint(part=.8)] if resume else []

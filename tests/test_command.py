@@ -60,7 +60,7 @@ def test_help_of_every_command(command, capsys):
 @pytest.mark.parametrize('argv, why', [(['run', ''], 'empty'), (['train', ''], 'empty'), (['predict', '', 'x.jpg'], 'empty'), (['predict', '{folder}', 'x.jpg'], 'name the model file in it'),
     (['lab', '{file}'], '{file}: File exists'), (['run', '00', '--out', '{file}'], '{file}: File exists')])
 def test_odd_arguments_in_one_line(tmp_path, capsys, argv, why):
-    (tmp_path/'file').write_text('x')
+    (tmp_path/'file').write_text('x'); (tmp_path/'model.safetensors').write_text('x')
     put = lambda text: text.format(file=tmp_path/'file', folder=tmp_path)
     try: code = main([put(a) for a in argv])
     except SystemExit as e: code = e.code

@@ -30,14 +30,14 @@ def test_freezing(data):
     learn = learner(data, precompute=True)
     n = len(learn.layer_groups)
     def learns(): return [any(p.requires_grad for p in g.values()) for g in learn.layer_groups]
-    assert n == 6 and learns() == [False]*5 + [True] and learn.precompute
-    learn.freeze_to(-2); assert learns() == [False]*4 + [True]*2 and not learn.precompute
-    learn.freeze_to(2); assert learns() == [False]*2 + [True]*4
+    assert n == 9 and learns() == [False]*8 + [True] and learn.precompute
+    learn.freeze_to(-2); assert learns() == [False]*7 + [True]*2 and not learn.precompute
+    learn.freeze_to(2); assert learns() == [False]*2 + [True]*7
     learn.unfreeze(); assert all(learns())
-    learn.freeze(); assert learns() == [False]*5 + [True] and not learn.precompute
-    for i in (6, -7, 99, 1.5, None):
-        with pytest.raises(ValueError, match='6 layer groups'): learn.freeze_to(i)
-    assert learns() == [False]*5 + [True]
+    learn.freeze(); assert learns() == [False]*8 + [True] and not learn.precompute
+    for i in (9, -10, 99, 1.5, None):
+        with pytest.raises(ValueError, match='9 layer groups'): learn.freeze_to(i)
+    assert learns() == [False]*8 + [True]
     assert list(learn.show_groups()['learns']) == learns()
 
 def test_only_what_is_unfrozen_changes(data):
@@ -62,7 +62,7 @@ def test_rates():
     assert spread_rates(slice(1e-4, 1e-2), 1) == [1e-2]
     assert np.allclose(spread_rates(slice(1e-4, 1e-2), 5), np.geomspace(1e-4, 1e-2, 5)) and np.allclose(spread_rates(slice(.1), 3), [.01, .01, .1]) and spread_rates(np.array([.1, .2]), 2) == [.1, .2]
 
-@pytest.mark.parametrize('lrs', [[.1, .2], [.1]*5, [.1]*7, [], -.1, 0, [.1, .1, -.1], [.1, 0, .1], slice(None), slice(-1, .1), slice(.1, .01), slice(0, .1), slice(.1, float('inf')), 'high', None, [.1, 'x', .1], {.1, .2, .3}, {.1: 1, .2: 2, .3: 3}, True, [True]*6])
+@pytest.mark.parametrize('lrs', [[.1, .2], [.1]*8, [.1]*10, [], -.1, 0, [.1, .1, -.1], [.1, 0, .1], slice(None), slice(-1, .1), slice(.1, .01), slice(0, .1), slice(.1, float('inf')), 'high', None, [.1, 'x', .1], {.1, .2, .3}, {.1: 1, .2: 2, .3: 3}, True, [True]*9])
 def test_bad_rates(data, lrs):
     learn = learner(data); before = state(learn)
     with pytest.raises(ValueError): learn.fit(lrs, 1)
@@ -72,7 +72,7 @@ def test_groups_get_their_rates(data):
     learn = learner(data); learn.unfreeze()
     learn.fit([1e-5, 1e-4, 1e-2], 1, cycle_len=1, wds=.01)
     first = learn.sched.lrs[0]
-    assert sorted(set(first)) == pytest.approx([1e-5, 1e-4, 1e-2]) and len(first) == 12, 'each group in two: with and without decay'
+    assert sorted(set(first)) == pytest.approx([1e-5, 1e-4, 1e-2]) and len(first) == 18, 'each group in two: with and without decay'
     learn.freeze_to(-2); learn.fit([1e-5, 1e-4, 1e-2], 1)
     assert learn.sched.lrs[0] == pytest.approx([1e-4, 1e-2])
     learn.freeze(); learn.precompute = True; learn.fit([1e-5, 1e-4, 1e-2], 1)
@@ -116,7 +116,7 @@ def test_growing_pictures(data, few):
     assert next(iter(learn.loaders()[0]))[0].shape == (6, 3, 96, 96)
     learn.freeze(); learn.precompute = True; learn.fit(.01, 1); assert learn.predict().shape == (12, 2)
     x = np.zeros((6, 32, 32, 3), np.uint8)
-    for bad, message in ((ImageClassifierData.from_arrays('.', (x, np.arange(6) % 3), (x, np.arange(6) % 3), tfms=TFMS), 'classes'), (ImageClassifierData.from_paths(few, tfms=tfms_from_model('inception_v4', 64)), 'means'), (ImageClassifierData.from_paths(few, bs=1, tfms=TFMS), 'two pictures')):
+    for bad, message in ((ImageClassifierData.from_arrays('.', (x, np.arange(6) % 3), (x, np.arange(6) % 3), tfms=TFMS), 'classes'), (ImageClassifierData.from_paths(few, tfms=tfms_from_model('resnet34', 64)), 'means'), (ImageClassifierData.from_paths(few, bs=1, tfms=TFMS), 'two pictures')):
         with pytest.raises(ValueError, match=message): learn.set_data(bad)
         assert learn.data is larger
 

@@ -151,7 +151,7 @@ def test_odds():
     assert torch.allclose(log_odds(torch.tensor([[2.]])), torch.tensor([[-2., 2]]))
 
 @pytest.mark.parametrize('make', [lambda data: ConvLearner.from_model(ResNet((64, 64, 3), [4, 8], 2), data), lambda data: ConvLearner(create_backbone(lite0), dense_head(1280, 8), data, loss_fn=binary_loss),
-    lambda data: ConvLearner.from_model(timm.create_model('resnet18', num_classes=2), data), lambda data: ConvLearner.pretrained('vit_tiny_patch16_224', data, weights=False, img_size=64), lambda data: ConvLearner.pretrained('mobilenetv2_100', data, weights=False)])
+    lambda data: ConvLearner.from_model(timm.create_model('resnet18', num_classes=2), data), lambda data: ConvLearner.pretrained('vit_tiny_patch16_224', data, weights=False, img_size=64), lambda data: ConvLearner.pretrained('tf_efficientnet_lite1', data, weights=False)])
 def test_nets_of_every_kind(few, make):
     set_seed(0)
     data = ImageClassifierData.from_paths(few, 8, tfms_from_model(lite0, 64)) if 'vit' not in str(make.__code__.co_consts) else ImageClassifierData.from_paths(few, 8, tuple(type(t)(t.steps.transforms, 64, (.5,)*3, (.5,)*3) for t in tfms_from_model(lite0, 64)))

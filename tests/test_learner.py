@@ -131,7 +131,7 @@ def test_head():
 
 def test_pretrained_refuses_what_does_not_fit(data, few):
     with pytest.raises(ValueError, match='resnet34'): ConvLearner.pretrained('resnet43', data)
-    other = ImageClassifierData.from_paths(few, tfms=tfms_from_model('inception_v4', 96))
+    other = ImageClassifierData.from_paths(few, tfms=tfms_from_model('resnet34', 96))
     with pytest.raises(ValueError, match='channel means'): ConvLearner.pretrained(lite0, other)
     for w in (None, '/no/such/file'):
         with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained(lite0, data, ps=[.1], weights=w)

@@ -69,9 +69,9 @@ def test_no_cue_alone_makes_a_breed():
     assert set(Counter(b[1:] for b in sketches.breeds.values()).values()) == {4}
 
 def test_breeds_need_a_network(breeds):
-    "A linear model on pixels stays below 0.2, the embedded net's features give more than twice that of the pixels."
+    "A linear model on pixels stays below 0.2, the features of the net on board give more than twice that of the pixels."
     from sklearn.decomposition import PCA
-    from imgcourse.data import ImageClassifierData, tfms_from_model
+    from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
     from imgcourse.features import create_backbone, features
     data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', suffix='.jpg', tfms=tfms_from_model(lite0, 128))
     def pixels(ds): return np.stack([np.asarray(ds.picture(i).resize((32, 32), Image.BOX)).ravel() for i in range(len(ds))])
