@@ -73,7 +73,7 @@ def test_breeds_need_a_network(breeds):
     from sklearn.decomposition import PCA
     from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
     from imgcourse.features import create_backbone, features
-    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', suffix='.jpg', tfms=tfms_from_model(lite0, 128))
+    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', suffix='.jpg', tfms=tfms_from_model(lite0, 80))
     def pixels(ds): return np.stack([np.asarray(ds.picture(i).resize((32, 32), Image.BOX)).ravel() for i in range(len(ds))])
     def score(x, vx): return max(make_pipeline(StandardScaler(), PCA(200, random_state=0), LogisticRegression(C=c, max_iter=1000)).fit(x, data.trn_y).score(vx, data.val_y) for c in (1e-4, 1e-3))
     net = create_backbone(lite0)
