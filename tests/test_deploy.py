@@ -90,7 +90,8 @@ def test_every_kind_of_net_goes_out_and_in(few, tmp_path):
             file = learn.export(tmp_path/'net.onnx')
             pixels = np.stack([np.asarray(net.tfm.steps(as_picture(f, net.tfm.min_side))) for f in files])
             session = onnxruntime.InferenceSession(file)
-            for n in (1, len(files)): assert np.allclose(session.run(None, {'pixels': pixels[:n]})[0], net.logits(files[:n]), rtol=1e-3, atol=1e-3), name
+            within = 1e-3 if name in ('head', 'one logit') else 1e-5 # fifty layers add up their rounding
+            for n in (1, len(files)): assert np.allclose(session.run(None, {'pixels': pixels[:n]})[0], net.logits(files[:n]), rtol=within, atol=within), name
             noted = session.get_modelmeta().custom_metadata_map
             assert json.loads(noted['classes']) == ['cats', 'dogs'] and json.loads(noted['transform'])['mean'] == list(net.tfm.mean)
 
