@@ -2,7 +2,7 @@
 import tarfile, time
 import numpy as np, pytest
 from conftest import shared, weights_of
-import imgcourse.checkpoint, imgcourse.finetune
+import imgcourse.checkpoint, imgcourse.deploy, imgcourse.finetune
 from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData, lite0, tfms_from_model, transforms_side_on
 from imgcourse.learner import ConvLearner, set_seed
@@ -47,6 +47,18 @@ def test_net_on_board_on_102_classes(tmp_path):
     set_seed(42); learn = ConvLearner.pretrained(lite0, data, precompute=True)
     learn.fit_one_cycle(10, .02)
     print(learn.history[-1]); assert data.c == 102 and learn.history[-1]['accuracy'] >= .88
+
+@pytest.mark.slow
+@pytest.mark.parametrize('arch', [lite0, 'mobilenetv2_100'])
+def test_added_classes_on_photos(dogscats_photos, tmp_path, arch):
+    "Caltech-101 and, as in lesson 8, classes of one's own: cats and dogs, 50 photos of each to learn from and 50 to check with."
+    with tarfile.open(shared('data/caltech101.tgz')) as t: t.extractall(tmp_path, filter='data')
+    data = ImageClassifierData.from_paths(tmp_path/'caltech101', val_name='test', tfms=tfms_from_model(arch, 224)).add_classes(dogscats_photos/'valid', valid_pct=.5)
+    set_seed(42); learn = ConvLearner.pretrained(arch, data, precompute=True, **weights_of(arch))
+    learn.fit_one_cycle(10, .02)
+    right = learn.predict().argmax(1) == data.val_y
+    print(arch, f'all {right.mean():.3f}, the classes from before {right[:1007].mean():.3f}, those added {right[1007:].mean():.3f}')
+    assert data.c == 104 and len(right) == 1107 and right[:1007].mean() >= .88 and right[1007:].mean() >= .9
 
 RATES = 30.**(np.arange(-3, 4)/3)
 
