@@ -9,6 +9,7 @@ __all__ = ['lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab
 # %% ../nbs/91_command.ipynb #9431d6f6
 import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
 from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import Sequence
@@ -134,22 +135,26 @@ def train_on(
 
 # %% ../nbs/91_command.ipynb #10cf2841
 def ask_about(
-    model: str | None, # a file of `learn.export`, or a name of timm's; None: the net on board, untouched
-    pictures: list[str], # files, or folders of them
+    names: list[str], # of pictures, or folders of them; if another net than the one on board shall answer, its file (of `learn.export`) or timm's name for it comes first
     top: int = 5, # classes for each
 ) -> int: # exit code; 2 if some picture could not be read
     "Print what is in some pictures. Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."
     if top < 1: raise ValueError(f'--top is at least 1, not {top}')
-    from imgcourse.data import PictureError, list_pictures, lite0
+    from imgcourse.data import IMG_EXTENSIONS, PictureError, list_pictures, lite0
     from imgcourse.deploy import load_learner, untouched
     import timm
     def is_model(name): return name.endswith('.safetensors') or not Path(name).exists() and timm.is_model(name)
-    if model and not is_model(model): model, pictures = None, [model, *pictures]
+    def is_picture(name): return Path(name).is_dir() or Path(name).suffix.lower() in IMG_EXTENSIONS
+    model, pictures = lite0, names
+    if len(names) > 1 and not is_picture(names[0]): model, *pictures = names
+    if not is_model(model):
+        near = get_close_matches(model, timm.list_models(), 1)
+        raise ValueError(f"{model} is no picture, no model file (these end in .safetensors) and no net of timm's" + (f'; did you mean {near[0]}?' if near else ''))
     for p in pictures:
         if is_model(p): raise ValueError(f'{p} is a model; name it first, and then the pictures: imgcourse predict {p} PICTURE')
         if p and (Path(p)/'model.safetensors').is_file() and not list_pictures(p): raise ValueError(f'{p} is a folder; name the model file in it')
         if not p or Path(p).is_dir() and not list_pictures(p): raise FileNotFoundError(f'There are no pictures in {p!r}')
-    net, code = load_learner(model) if model and model.endswith('.safetensors') else untouched(model or lite0), 0
+    net, code = load_learner(model) if model.endswith('.safetensors') else untouched(model), 0
     for file in [f for p in pictures for f in (list_pictures(p) if Path(p).is_dir() else [p])]:
         try: rows = net.top(file, top)
         except PictureError as e: print(f'imgcourse: {e}', file=sys.stderr); code = 2; continue
@@ -186,13 +191,13 @@ def doctor() -> int: # exit code: 0 if nothing is wrong, else 1
         try: return version(package)
         except PackageNotFoundError: return 'missing'
     facts, problems = {'Python': f'{platform.python_version()} in {sys.prefix}', 'system': platform.platform()}, []
-    facts |= {p: of(p) for p in ('imgcourse', 'torch', 'torchvision', 'timm', 'accelerate', 'numpy', 'pillow', 'jupyterlab')}
+    facts |= {p: of(p) for p in ('imgcourse', 'torch', 'torchvision', 'timm', 'accelerate', 'numpy', 'pillow', 'scikit-image', 'jupyterlab')}
     problems += [f'{p} is missing: pip install {p}' for p, v in facts.items() if v == 'missing' and p != 'imgcourse']
     load, cores = (psutil.getloadavg()[0], psutil.cpu_count())
     facts |= {'processor': f'{cores} cores, load {load:.1f}', 'memory': f'{psutil.virtual_memory().available/1e9:.1f} of {psutil.virtual_memory().total/1e9:.1f} GB free'}
     if load > cores: problems.append(f'The processor is busy (load {load:.1f} on {cores} cores); trainings will be several times slower. Stop other programs, or set OMP_NUM_THREADS=1')
     if psutil.virtual_memory().available < 2e9: problems.append('Less than 2 GB of memory are free; close other programs and notebooks, or take a smaller bs')
-    for check in (_look_at_torch, _look_at_cache):
+    for check in (_look_at_torch, _look_at_net, _look_at_cache):
         more, wrong = check(); facts |= more; problems += wrong
     for k, v in facts.items(): print(f'{k:>12}: {v}')
     print(*(f'PROBLEM: {p}' for p in problems) if problems else ['No problem was found.'], sep='\n')
@@ -205,6 +210,13 @@ def _look_at_torch():
     gpu = torch.cuda.is_available()
     facts = {'threads': torch.get_num_threads(), 'GPU': ', '.join(f'{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory/1e9:.0f} GB)' for i in range(torch.cuda.device_count())) if gpu else 'none that torch can use'}
     return facts, ['There is an NVIDIA GPU, but this build of torch does not use it; see https://pytorch.org/get-started for the right one, or update the driver'] if shutil.which('nvidia-smi') and not gpu else []
+
+def _look_at_net():
+    try: from imgcourse.features import WeightsError, on_board_weights
+    except (ImportError, RuntimeError, OSError): return {}, [] # that has been said
+    try: on_board_weights()
+    except WeightsError as e: return {'net on board': 'not whole'}, [str(e)]
+    return {'net on board': 'whole'}, []
 
 def _look_at_cache():
     from imgcourse.data import cache_dir
@@ -236,8 +248,8 @@ def _parser():
     p.add_argument('--fetch', action='store_true', help='download the full set')
     command('doctor', doctor, 'print versions, processor, memory and cache, and what is wrong with them')
     p = command('predict', ask_about, 'say what is in some pictures')
-    p.add_argument('model', nargs='?', help='a file that imgcourse train or learn.export has written, or the name of a net of timm, to ask it as it is; without it the net on board answers')
-    p.add_argument('pictures', nargs='+', help='files, or folders of pictures')
+    p.usage = 'imgcourse predict [-h] [--top TOP] [MODEL] PICTURE [PICTURE ...]'
+    p.add_argument('names', nargs='+', metavar='PICTURE', help='files, or folders of pictures; before them the MODEL: a file that imgcourse train or learn.export has written, or the name of a net of timm, to ask it as it is; without it the net on board answers')
     p.add_argument('--top', type=int, default=5, help='how many classes are shown for each (%(default)s)')
     return parser
 
@@ -258,8 +270,6 @@ def _train_options(p):
 def _name_and_value(text):
     name, eq, value = text.partition('=')
     if not eq or not name.isidentifier(): raise argparse.ArgumentTypeError(f'{text!r} is not NAME=VALUE, such as pad_type=same')
-    if name.startswith(('pretrained', 'checkpoint')): raise argparse.ArgumentTypeError(f'files are named with --weights, not with {name}')
-    if name in ('arch', 'data', 'num_classes', 'precompute', 'weights'): raise argparse.ArgumentTypeError(f'{name} is no argument that can be given here; see the other options')
     try: return name, ast.literal_eval(value)
     except (ValueError, SyntaxError): return name, value
 
@@ -272,8 +282,10 @@ def main(
     parser = _parser()
     if '' in (sys.argv if argv is None else argv): parser.error('one of the arguments is empty')
     args, more = parser.parse_known_args(argv)
-    if args.command == 'lab': args.options = more
-    elif more: parser.error(f'unrecognized arguments: {" ".join(more)}')
+    if args.command == 'lab': args.options, more = more, []
+    if args.command == 'predict': # pictures may also stand behind an option
+        args.names, more = args.names + [m for m in more if m[0] != '-'], [m for m in more if m[0] == '-']
+    if more: parser.error(f'unrecognized arguments: {" ".join(more)}')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace')
     with warnings.catch_warnings(record=True) as notes:

@@ -101,7 +101,7 @@ def as_picture(
 
 def _as_bytes(x, name):
     if x.dtype == np.uint8 or not x.size: return x.astype(np.uint8)
-    if not np.issubdtype(x.dtype, np.floating): raise ValueError(f'{name}: pixels are uint8 (0 to 255) or float (0 to 1), not {x.dtype}')
+    if not np.issubdtype(x.dtype, np.floating): raise ValueError(f'{name}: pixels are uint8 (0 to 255) or float (0 to 1), not {x.dtype}; if they are 0 to 255, x.astype("uint8")')
     if not np.isfinite(x).all() or x.min() < 0 or x.max() > 1: raise ValueError(f'{name}: float pixels must lie between 0 and 1, not {x.min():.3g} and {x.max():.3g}; divide by 255?')
     return (x*255).round().astype(np.uint8)
 

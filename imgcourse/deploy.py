@@ -227,7 +227,7 @@ def ask(
     picture: str | Path | Image.Image | np.ndarray, # one
     k: int = 5, # how many classes at most
 ) -> None:
-    "What is in a picture? Shows it with bars for its most probable classes, or, outside of notebooks, prints these."
+    "What is in a picture? Shows it with bars for its most probable classes, or, outside of notebooks, prints these. Raises `PictureError` or `ValueError` if it is no picture."
     picture = as_picture(picture, self.tfm.min_side)
     show_answers(picture, self.classes, np.exp(self.predict([picture])[0]), k)
 
@@ -291,10 +291,9 @@ def untouched(
     "A pretrained net as it is, with its classifier. Raises `ValueError` if nobody has noted what its outputs are called."
     from timm.data import ImageNetInfo, infer_imagenet_subset
     cfg, model = model_cfg(arch), create_net(arch, weights, **model_args)
-    subset = None if cfg.label_names else infer_imagenet_subset(model)
-    if not (cfg.label_names or subset): raise ValueError(f'timm does not know the classes of {arch_name(arch)}, so its outputs have no names')
-    classes, sz = cfg.label_names or ImageNetInfo(subset).label_descriptions(), cfg.input_size[-1]
-    if len(classes) != model.num_classes: raise ValueError(f'{arch_name(arch)} has {model.num_classes} outputs, but {len(classes)} names')
+    subset = infer_imagenet_subset(model)
+    if not subset: raise ValueError(f'timm does not know the classes of {arch_name(arch)}, so its outputs have no names')
+    classes, sz = ImageNetInfo(subset).label_descriptions(), cfg.input_size[-1]
     how = dict(interpolation=v2.InterpolationMode(cfg.interpolation), antialias=True)
     larger = int(sz/cfg.crop_pct) # its middle is cut out
     return Classifier(model, classes, PictureTransform([v2.Resize((larger, larger) if cfg.crop_mode == 'squash' else larger, **how), v2.CenterCrop(sz)], larger, cfg.mean, cfg.std))
@@ -424,9 +423,19 @@ def read_folder(
     return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, val_name=val, on_error=on_error)
 
 def _size(arch, sz):
-    if sz is None: return 160 if arch == lite0 else model_cfg(arch).input_size[-1]
+    if sz is None: return 160 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
     if sz > 2048: raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
     return sz
+
+def _check_settings(folder, out, epochs, finetune, model_args):
+    if epochs < 1 or finetune < 0: raise ValueError(f'epochs is at least 1 and finetune at least 0, not {epochs} and {finetune}')
+    if out.exists() and not out.is_dir(): raise ValueError(f'{out} is a file; name a folder for the results')
+    if Path(folder).resolve() in out.resolve().parents: raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; name another folder for the results')
+    if taken := [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]: raise ValueError(f'{taken[0]} is a folder; name another one for the results')
+    files, settled = ('pretrained', 'checkpoint', 'cache'), ('num_classes', 'in_chans', 'features_only') # by the pictures
+    for name in model_args:
+        if name in inspect.signature(ConvLearner.pretrained).parameters or name.startswith(files) or name in settled:
+            raise ValueError(f"{name} cannot be set here; what can are timm's arguments for the net itself, such as pad_type=same")
 
 # %% ../nbs/08_own_classes.ipynb #e07abbe2
 def train_folder(
@@ -443,19 +452,18 @@ def train_folder(
     model_args: dict | None = None, # passed on to `timm.create_model`
 ) -> tuple[Path, Path, float]: # model, report, accuracy on the validation pictures (0 to 1)
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if something is wrong with the folder or the settings."
-    if epochs < 1 or finetune < 0: raise ValueError(f'epochs is at least 1 and finetune at least 0, not {epochs} and {finetune}')
-    start, out, sz = time.perf_counter(), Path(out), _size(arch, sz)
-    if out.exists() and not out.is_dir(): raise ValueError(f'{out} is a file; name a folder for the results')
-    if Path(folder).resolve() in out.resolve().parents: raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; name another folder for the results')
-    if taken := [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]: raise ValueError(f'{taken[0]} is a folder; name another one for the results')
+    start, out, sz, model_args = time.perf_counter(), Path(out), _size(arch, sz), model_args or {}
+    _check_settings(folder, out, epochs, finetune, model_args)
     set_seed(seed)
     data = read_folder(folder, bs, tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1), seed, on_error)
     print(data, flush=True); out.mkdir(parents=True, exist_ok=True)
-    learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **(model_args or {}))
+    learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **model_args)
+    _describe_learner(learn) # what cannot be exported is better refused before the training
     learn.fit_one_cycle(epochs, .01)
     if finetune: learn.unfreeze(); learn.bn_freeze(True); learn.fit_one_cycle(finetune, slice(1e-4, 2e-3))
     model = learn.export(out/'model.safetensors')
-    page = report(learn, out/'report.html', {'folder': Path(folder).resolve(), 'net': f'{arch}, pictures of {sz} pixels', 'settings': f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}',
+    net = [arch, *(f'{k}={v}' for k, v in model_args.items()), *([f'weights from {weights}'] if weights else []), f'pictures of {sz} pixels']
+    page = report(learn, out/'report.html', {'folder': Path(folder).resolve(), 'net': ', '.join(net), 'settings': f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}',
                                              'seconds': f'{time.perf_counter() - start:.0f} with {torch.get_num_threads()} threads' + (f' and {torch.cuda.get_device_name()}' if torch.cuda.is_available() else '')})
     return model, page, float(learn.history[-1]['accuracy'])
 

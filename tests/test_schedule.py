@@ -84,6 +84,9 @@ def test_suggestions_of_a_known_curve():
     f.lrs, f.losses = [[r] for r in lrs], np.interp(np.log10(lrs), [-5, -3, -1, 0, 1], [2., 2., .2, .2, 9.])
     s = f.suggest()
     assert isinstance(s, Suggestion) and 1e-3 < s.steepest < .1 and .01 < s.minimum < .2 and .01 < s.valley < .1
+    f.losses[0] = 2.5 # the average is unsteady at first: no rate is read off there
+    assert 1e-3 < f.suggest().steepest < .1
+    f.losses[0] = 2.
     f.plot()
     labels = [t.get_text() for t in plt.gca().get_legend().get_texts()]
     assert [l.split(':')[0] for l in labels] == ['steepest', 'minimum', 'valley']
