@@ -16,10 +16,9 @@ def cache(tmp_path_factory):
     return Path(os.environ['IMGCOURSE_CACHE'])
 
 @pytest.fixture(scope='session', autouse=True)
-def close_widgets():
-    "Those that are left complain, one after the other, when Python ends."
-    yield
-    if ipywidgets := sys.modules.get('ipywidgets'): ipywidgets.Widget.close_all()
+def widgets_as_in_a_notebook():
+    "ipykernel looks after them from the start: those that it finds already there complain when Python ends."
+    import ipykernel.ipkernel
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
