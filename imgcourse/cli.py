@@ -9,7 +9,6 @@ __all__ = ['lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab
 # %% ../nbs/91_command.ipynb #9431d6f6
 import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 from itertools import count
 from pathlib import Path
 from typing import Sequence
@@ -140,16 +139,15 @@ def ask_about(
 ) -> int: # exit code; 2 if some picture could not be read
     "Print what is in some pictures. Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."
     if top < 1: raise ValueError(f'--top is at least 1, not {top}')
-    from imgcourse.data import IMG_EXTENSIONS, PictureError, list_pictures, lite0
+    from imgcourse.data import PictureError, arch_name, list_pictures, lite0, picture_suffixes
     from imgcourse.deploy import load_learner, untouched
     import timm
     def is_model(name): return name.endswith('.safetensors') or not Path(name).exists() and timm.is_model(name)
-    def is_picture(name): return Path(name).is_dir() or Path(name).suffix.lower() in IMG_EXTENSIONS
     model, pictures = lite0, names
-    if len(names) > 1 and not is_picture(names[0]): model, *pictures = names
-    if not is_model(model):
-        near = get_close_matches(model, timm.list_models(), 1)
-        raise ValueError(f"{model} is no picture, no model file (these end in .safetensors) and no net of timm's" + (f'; did you mean {near[0]}?' if near else ''))
+    if len(names) > 1 and not (Path(names[0]).is_dir() or Path(names[0]).suffix.lower() in picture_suffixes): model, *pictures = names
+    if not model.endswith('.safetensors'):
+        try: arch_name(model)
+        except ValueError as e: raise ValueError(f"{model} is no picture, no model file (these end in .safetensors) and no net of timm's. {e}") from None
     for p in pictures:
         if is_model(p): raise ValueError(f'{p} is a model; name it first, and then the pictures: imgcourse predict {p} PICTURE')
         if p and (Path(p)/'model.safetensors').is_file() and not list_pictures(p): raise ValueError(f'{p} is a folder; name the model file in it')

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16',
            'vgg19', 'dn121', 'dn169', 'lite0', 'transforms_basic', 'transforms_side_on', 'transforms_top_down',
-           'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'cache_dir', 'file_key', 'ProgressBar',
-           'bad_pictures', 'check_pictures', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform',
-           'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset',
-           'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures', 'pictures_by_class',
-           'split_folder', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet',
-           'get_dataset', 'lesson']
+           'picture_suffixes', 'full_sets', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'cache_dir',
+           'file_key', 'ProgressBar', 'bad_pictures', 'check_pictures', 'arch_name', 'model_cfg', 'MirroredRotation',
+           'PictureTransform', 'tfms_from_model', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all',
+           'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset', 'ImageClassifierData', 'list_pictures',
+           'pictures_by_class', 'split_folder', 'get_cv_idxs', 'read_labels', 'DownloadError', 'file_hash', 'download',
+           'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
 import csv, hashlib, html, http.client, io, lzma, math, os, random, shutil, sys, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
@@ -397,12 +397,14 @@ def _folders(top):
         below[:] = sorted(b for b in below if new and not b.startswith('.'))
         if new: yield d, files
 
+picture_suffixes = (*IMG_EXTENSIONS, '.gif', '.jfif')
+
 def list_pictures(
     folder: str | Path, # searched with all its subfolders; hidden files are passed over
 ) -> list[Path]: # sorted
     "All pictures below a folder; warns of files that are none."
     found = sorted(Path(d)/f for d, fs in _folders(folder) for f in fs if not f.startswith('.'))
-    pictures = [f for f in found if f.suffix.lower() in (*IMG_EXTENSIONS, '.gif', '.jfif')]
+    pictures = [f for f in found if f.suffix.lower() in picture_suffixes]
     others = sorted({f.suffix or f.name for f in set(found) - set(pictures)} - {'.db', '.ini'})
     if others: warnings.warn(f'{folder}: {len(found) - len(pictures)} files are no pictures that can be read ({", ".join(others)}) and are passed over', stacklevel=2)
     return pictures

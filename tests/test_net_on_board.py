@@ -84,6 +84,11 @@ def test_a_file_that_is_another_one(faulty, kind, why, tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=why): on_board_weights()
     assert not (tmp_path/'gotcha').exists()
 
+def test_doctor_finds_it(faulty, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(faulty['changed'])
+    assert main(['doctor']) == 1
+    assert 'is not the file' in capsys.readouterr().out.split('PROBLEM', 1)[1]
+
 def test_not_even_with_the_right_hash_is_a_program_run(faulty, tmp_path, monkeypatch):
     import hashlib, pickle
     monkeypatch.syspath_prepend(faulty['program'])
@@ -201,12 +206,14 @@ def test_predict_needs_no_model(tmp_path, capsys):
     assert main(['predict', str(tmp_path/'cup.png'), '--top', '1']) == 0 and 'espresso' in capsys.readouterr().out
     assert main(['predict', str(tmp_path/'cup.png'), str(tmp_path/'cat.png'), '--top', '2']) == 0
     out = capsys.readouterr().out; assert 'espresso' in out and 'tiger cat' in out and 'cup.png' in out
+    for n in (1, 2): Image.fromarray(coffee()).save(tmp_path/f'{n}.gif')
+    assert main(['predict', str(tmp_path/'1.gif'), str(tmp_path/'2.gif'), '--top', '1']) == 0 and '2.gif' in capsys.readouterr().out
     assert main(['predict', str(tmp_path)]) == 0 and 'espresso' in capsys.readouterr().out
     assert main(['predict', lite0, '--top', '1', str(tmp_path/'cup.png')]) == 0 and 'espresso' in capsys.readouterr().out
     assert main(['predict', lite0, str(tmp_path/'cup.png')]) == 0 and 'espresso' in capsys.readouterr().out
 
 @pytest.mark.parametrize('argv, why', [(['predict', 'model.safetensors'], 'name it first'), (['predict', 'none.safetensors', '{cup}'], 'There is no file'), (['predict', lite0], 'name it first'), (['predict', 'nothing.jpg'], 'no such file'),
-    (['predict', 'resnet43', '{cup}'], 'no net of timm.*did you mean resnet'), (['predict', 'net/model.safetensor', '{cup}'], 'no model file'), (['predict', '{text}', '{cup}'], 'no model file')])
+    (['predict', 'resnet43', '{cup}'], 'no net of timm.*(?i:did you mean).*resnet'), (['predict', 'net/model.safetensor', '{cup}'], 'no model file'), (['predict', '{text}', '{cup}'], 'no model file')])
 def test_predict_without_a_picture(argv, why, tmp_path, capsys):
     import re
     Image.fromarray(coffee()).save(tmp_path/'cup.png')
