@@ -19,17 +19,25 @@ try:
     from torch import nn
     import torch.nn.functional as F
     from imgcourse.sketches import SketchSet, contact_sheet, draw_sketch, make_sketches, painters, sketchsets
-    from imgcourse.data import *
+    from imgcourse.pictures import *
+    from imgcourse.transforms import *
+    from imgcourse.batches import *
+    from imgcourse.sources import *
     from imgcourse.features import *
+    from imgcourse.data import *
     from imgcourse.learner import *
+    from imgcourse.checkpoint import *
     from imgcourse.interpret import *
     from imgcourse.schedule import *
     from imgcourse.finetune import *
-    from imgcourse.checkpoint import *
     from imgcourse.breeds import *
+    from imgcourse.ondevice import *
     from imgcourse.nets import *
-    from imgcourse.board import *
-    from imgcourse.deploy import *
+    from imgcourse.playground import *
+    from imgcourse.tensorboard import *
+    from imgcourse.own import *
+    from imgcourse.export import *
+    from imgcourse.report import *
     from imgcourse.inside import *
 finally:
     if _enabled: _gc.enable()

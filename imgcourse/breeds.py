@@ -16,9 +16,10 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image
-from .data import FileDataset, ImageClassifierData, read_picture
-from .interpret import Interpretation
+from .batches import FileDataset
+from .data import ImageClassifierData
 from .learner import Learner
+from .pictures import read_picture
 
 # %% ../nbs/05_dog_breeds.ipynb #b63f2825
 @patch
@@ -34,23 +35,6 @@ def TTA(
     views = [self.predict_dl(dl, full=True)[0] for _ in range(n_aug)]
     if n_aug > 1 and all(np.array_equal(v, views[0]) for v in views): warnings.warn('All views are alike, since these data are not augmented: make them with tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)', stacklevel=2)
     return np.stack([log_preds, *views]), y
-
-# %% ../nbs/05_dog_breeds.ipynb #4b9c043d
-@patch
-def plot_calibration(
-    self: Interpretation,
-    n_bins: int = 10, # into how many groups the answers are sorted, about equally many in each (equally sure ones stay together)
-) -> float: # the expected calibration error, 0 to 1: how far the points are from the diagonal, on average over the pictures
-    "A reliability plot: how probable the predicted classes were, and how often they were right (Guo et al. 2017)."
-    import matplotlib.pyplot as plt
-    sure = self.probs.max(1).astype(float)
-    bins = np.searchsorted(np.quantile(sure, np.linspace(0, 1, n_bins + 1)[1:-1]), sure)
-    _, bins, size = np.unique(bins, return_inverse=True, return_counts=True)
-    said, was = np.bincount(bins, sure)/size, np.bincount(bins, self.correct)/size
-    fig, ax = plt.subplots(figsize=(3.6, 3.4))
-    ax.plot([0, 1], [0, 1], '--', color='grey', label='perfectly calibrated'); ax.plot(said, was, 'o-', label='the network')
-    ax.set(xlabel='probability of the answer', ylabel='share of right answers', xlim=(0, 1), ylim=(0, 1)); ax.legend(fontsize=8)
-    return float(np.average(np.abs(said - was), weights=size))
 
 # %% ../nbs/05_dog_breeds.ipynb #1d7d4186
 def submission(

@@ -17,10 +17,12 @@ from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
-from .board import live_figure
-from .data import PictureTransform, ProgressBar, keep_random_state
+from .playground import live_figure
+from .batches import keep_random_state
 from .features import Backbone
 from .learner import Learner
+from .pictures import ProgressBar
+from .transforms import PictureTransform
 
 # %% ../nbs/09_inside.ipynb #c320ad55
 kernels = {'nothing': [[0, 0, 0], [0, 1, 0], [0, 0, 0]], 'blur': [[1/9]*3]*3, 'sharpen': [[0, -1, 0], [-1, 5, -1], [0, -1, 0]],

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['make_head', 'Callback', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'Progress', 'accuracy_np',
-           'printable', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'set_seed']
+           'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'set_seed']
 
 # %% ../nbs/02_three_lines.ipynb #b1ad6bb1
 import time
@@ -21,8 +21,11 @@ from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from .data import ImageClassifierData, PictureTransform, ProgressBar, Shuffle, arch_name, as_is, as_picture, model_cfg
+from .batches import Shuffle, as_is
+from .data import ImageClassifierData
 from .features import Backbone, ConcatPool, Features, create_backbone, features
+from .pictures import ProgressBar, as_picture, printable
+from .transforms import PictureTransform, arch_name, model_cfg
 
 # %% ../nbs/02_three_lines.ipynb #39640bb1
 _all_ = ['set_seed']
@@ -325,12 +328,6 @@ def accuracy_np(
     return float((np.argmax(preds, 1) == targs).mean())
 
 # %% ../nbs/02_three_lines.ipynb #1baaa79d
-def printable(
-    name: str, # of a class or a file; on Linux it may hold bytes that are no text
-) -> str:
-    "The same, with question marks where it cannot be printed."
-    return str(name).encode(errors='replace').decode()
-
 def plot_bars(
     ax: 'plt.Axes', # where to draw
     classes: Sequence[str], # names

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, CyclicLR, ExponentialLR, LambdaLR, LRScheduler, OneCycleLR
 from torch.utils.data import DataLoader
-from .data import keep_random_state
+from .batches import keep_random_state
 from .features import load_weights
 from .learner import Callback, Learner, StopFit
 

@@ -9,11 +9,15 @@ def pytest_configure(config):
     config.option.markexpr = config.option.markexpr or 'not slow'
 
 @pytest.fixture(scope='session', autouse=True)
-def cache(tmp_path_factory):
-    "All tests share a fresh cache, and nothing of the user's settings reaches them."
-    for v in ('IMGCOURSE_DATA', 'IMGCOURSE_FULL'): os.environ.pop(v, None)
-    os.environ['IMGCOURSE_CACHE'] = str(tmp_path_factory.mktemp('cache'))
-    return Path(os.environ['IMGCOURSE_CACHE'])
+def cache(tmp_path_factory, request):
+    """All tests share a fresh cache, and nothing of the user's settings reaches them. Sketches alone are kept between
+    runs: the name of their folder has the hash of what draws them."""
+    for v in ('IMGCOURSE_DATA', 'IMGCOURSE_FULL'):
+        os.environ.pop(v, None)
+    folder = tmp_path_factory.mktemp('cache')
+    (folder/'sketches').symlink_to(request.config.cache.mkdir('sketches'), target_is_directory=True)
+    os.environ['IMGCOURSE_CACHE'] = str(folder)
+    return folder
 
 @pytest.fixture(scope='session', autouse=True)
 def widgets_as_in_a_notebook():
