@@ -7,16 +7,20 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_al
            'ArrayDataset', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
-import csv, hashlib, os, random, warnings
+import csv, hashlib, os, random, sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator, Literal, Sequence
+from typing import Literal
 import numpy as np, torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from .pictures import (PictureError, as_bytes, check_pictures, file_key, in_threads, list_pictures,
-                                pictures_by_class, read_picture, text_hash)
+                                pictures_by_class, read_picture, text_hash, warn_user)
 from .transforms import PictureTransform
 
 # %% ../nbs/52_batches.ipynb #0ed07e56
@@ -257,55 +261,72 @@ def read_labels(
     for p, what, there in ((csv_fname, 'file', os.path.isfile), (folder, 'folder', os.path.isdir)):
         if not there(p):
             raise FileNotFoundError(f'There is no {what} {p}')
-    cols, table = _read_rows(csv_fname)
-    _check_header(csv_fname, cols, _picture_of(cols[0], folder, suffix))
-    _check_rows(csv_fname, cols, table)
-    files = table[0].str.strip().map(lambda i: _picture_of(i, folder, suffix))
-    _complain(csv_fname, f'duplicate {cols[0]}', files.duplicated(keep=False))
-    missing = ~files.map(os.path.isfile)
-    if missing.any():
-        _complain(csv_fname, f'no file for {cols[0]} ({_hint(files[missing].iloc[0], cols)})', missing)
+    picture = partial(_picture_of, folder=folder, suffix=suffix)
+    cols, files, labels, rows, faults = _read_table(csv_fname, picture)
+    _check_header(csv_fname, cols, picture(cols[0]))
+    for what, where in faults.items():
+        _complain(csv_fname, what, where)
+    if not files:
+        raise ValueError(f'{csv_fname} has a header but no rows')
+    _complain(csv_fname, f'duplicate {cols[0]}', _rows_of_duplicates(files, rows))
+    missing = [n for f, n in zip(files, rows) if not os.path.isfile(f)]
+    if missing:
+        hint = _hint(files[rows.index(missing[0])], cols)
+        _complain(csv_fname, f'no file for {cols[0]} ({hint})', missing)
     if len(cols) > 2:
-        warnings.warn(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; '
-                      f'{", ".join(map(repr, cols[2:]))} is passed over', stacklevel=4)
-    return files.tolist(), table[1].str.strip().tolist()
+        warn_user(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; '
+                  f'{", ".join(map(repr, cols[2:]))} is passed over')
+    return files, labels
 
 def _picture_of(id, folder, suffix):
     name = id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'
     return os.path.normpath(os.path.join(folder, name))
 
 # %% ../nbs/52_batches.ipynb #052b01b9
-def _read_rows(csv_fname):
-    "The header, and a table of what is below it: its columns are 0, 1, …, its index the numbers of the rows."
-    import pandas as pd
+def _read_table(csv_fname, picture):
     with open(csv_fname, newline='', encoding='utf-8-sig') as f:
         reader = csv.reader(f, strict=True, skipinitialspace=True)
         try:
-            (_, cols), *rows = [(n, r) for n, r in enumerate(reader, 1) if r] or [(0, None)]
-            if not cols:
-                raise ValueError('it is empty')
+            return _read_rows(reader, picture)
         except (ValueError, csv.Error) as e:
             raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {e}); '
                              'save it as CSV with a header, in UTF-8') from None
-    return cols, pd.DataFrame([r for _, r in rows], index=[n for n, _ in rows], dtype=object)
 
+def _read_rows(reader, picture):
+    "The header; below it files, labels and the numbers of their rows; and the numbers of the rows with each fault."
+    lines = ((n, row) for n, row in enumerate(reader, 1) if row)
+    _, cols = next(lines, (0, None))
+    if not cols:
+        raise ValueError('it is empty')
+    length, *empty = [f'not {len(cols)} fields', *(f'column {c!r} is empty or holds a line break' for c in cols[:2])]
+    files, labels, rows, faults = [], [], array('L'), {what: [] for what in (length, *empty)}
+    for n, row in lines:
+        wrong = [what for what, v in zip(empty, row) if _is_no_name(v)] if len(row) == len(cols) else [length]
+        for what in wrong:
+            faults[what].append(n)
+        if len(cols) > 1 and not wrong:
+            files.append(picture(row[0].strip()))
+            labels.append(sys.intern(row[1].strip()))
+            rows.append(n)
+    return cols, files, labels, rows, faults
+
+def _is_no_name(field): return not field.strip() or len(field.splitlines()) > 1 or '\0' in field
+
+# %% ../nbs/52_batches.ipynb #ea97170b
 def _check_header(csv_fname, cols, first):
     if len(cols) < 2:
         raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
     if os.path.isfile(first):
         raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
 
-def _check_rows(csv_fname, cols, table):
-    if not len(table):
-        raise ValueError(f'{csv_fname} has a header but no rows')
-    _complain(csv_fname, f'not {len(cols)} fields', table.notna().sum(axis=1) != len(cols))
-    for k, name in enumerate(cols[:2]):
-        bad = table[k].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
-        _complain(csv_fname, f'column {name!r} is empty or holds a line break', bad)
+def _rows_of_duplicates(files, rows):
+    if len(set(files)) == len(files):
+        return []
+    times = Counter(files)
+    return [n for f, n in zip(files, rows) if times[f] > 1]
 
 # %% ../nbs/52_batches.ipynb #e7460a62
-def _complain(csv_fname, what, where):
-    rows = where.index[where].tolist()
+def _complain(csv_fname, what, rows):
     more = f' and {len(rows) - 20} more' if len(rows) > 20 else ''
     if rows:
         s = 's' if len(rows) > 1 else ''

@@ -7,8 +7,9 @@ __all__ = ['ImageClassifierData']
 
 # %% ../nbs/01_data_look.ipynb #ac73fcb0
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Literal, Sequence
+from typing import TYPE_CHECKING, Literal
 import numpy as np, torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader
@@ -16,6 +17,9 @@ from .batches import (ArrayDataset, FileDataset, InOrder, Part, PictureDataset, 
                                keep_random_state, read_table, split_folder, two_folders)
 from .pictures import check_number, show_images
 from .transforms import PictureTransform
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/01_data_look.ipynb #18390b13
 class ImageClassifierData:
@@ -66,9 +70,10 @@ def _make_loaders(self: ImageClassifierData):
 def _loader(self: ImageClassifierData, ds, order=None, **kwargs):
     if ds is None:
         return None
+    if order is not None:
+        kwargs['sampler'] = order(len(ds))
     pin = torch.cuda.is_available() and not ds.on_device
-    kwargs |= {'num_workers': self.num_workers, 'pin_memory': pin, 'collate_fn': as_is}
-    return DataLoader(ds, self.bs, sampler=order and order(len(ds)), **kwargs)
+    return DataLoader(ds, self.bs, num_workers=self.num_workers, pin_memory=pin, collate_fn=as_is, **kwargs)
 
 # %% ../nbs/01_data_look.ipynb #850c65ad
 @patch(cls_method=True)

@@ -7,7 +7,7 @@ __all__ = ['BatchTransform', 'TensorPictures', 'random_shift', 'random_flip', 'a
 
 # %% ../nbs/57_on_device.ipynb #c0fa6cdb
 import warnings
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 import numpy as np, torch
 import torch.nn.functional as F
 from accelerate import Accelerator
@@ -24,7 +24,9 @@ class BatchTransform(PictureTransform):
     def __init__(
         self,
         base: PictureTransform, # the transform for single pictures, whose mean and standard deviation are used
-        aug: Sequence[Callable] = (), # functions of `(x, idxs, epoch, g)`: pictures `(n, 3, height, width)`, their numbers `(n,)`, a number that grows by one with each epoch, a source of random numbers
+        # functions of `(x, idxs, epoch, g)`: pictures `(n, 3, height, width)`, their numbers `(n,)`,
+        # a number that grows by one with each epoch, a source of random numbers
+        aug: Sequence[Callable] = (),
     ):
         super().__init__([], base.min_side, base.mean, base.std)
         self.base, self.aug = base, list(aug)
@@ -39,12 +41,15 @@ class BatchTransform(PictureTransform):
         g: torch.Generator, # on the device of `x`
     ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
         "Normalized pictures, augmented by one function after the other."
-        scale, bias = (torch.tensor(t, device=x.device).view(3, 1, 1) for t in ([1/(255*s) for s in self.std], [-m/s for m, s in zip(self.mean, self.std)]))
-        x = x.permute(0, 3, 1, 2)*scale + bias
-        for f in self.aug: x = f(x, idxs, epoch, g)
+        scale = torch.tensor([1/(255*s) for s in self.std], device=x.device).view(3, 1, 1)
+        shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device).view(3, 1, 1)
+        x = x.permute(0, 3, 1, 2)*scale + shift
+        for f in self.aug:
+            x = f(x, idxs, epoch, g)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def __repr__(self) -> str: return f'BatchTransform({self.aug}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
+    def __repr__(self) -> str:
+        return f'BatchTransform({self.aug}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
 
 # %% ../nbs/57_on_device.ipynb #d8d665c3
 class TensorPictures(ArrayDataset):
@@ -60,10 +65,15 @@ class TensorPictures(ArrayDataset):
         super().__init__(items, y, tfm, augmented)
         self.targets = torch.as_tensor(y, device=items.device)
 
-    def __getitems__(self, idxs: list) -> tuple[torch.Tensor, torch.Tensor]: # numbers or `Seeded` numbers to pictures `(n, 3, height, width)`, classes `(n,)`
+    def __getitems__(
+        self,
+        idxs: list[int], # numbers, or `Seeded` numbers
+    ) -> tuple[torch.Tensor, torch.Tensor]: # pictures `(n, 3, height, width)`, classes `(n,)`
+        "A batch."
         i, seed = torch.tensor(idxs, device=self.items.device), getattr(idxs[0], 'seed', 0)
         epoch = self.sampler.epoch + (self.sampler.seed or 0) if self.sampler else seed
-        return self.tfm.batch(self.items[i], i, epoch, torch.Generator(i.device).manual_seed(seed)), self.targets[i]
+        g = torch.Generator(i.device).manual_seed(seed)
+        return self.tfm.batch(self.items[i], i, epoch, g), self.targets[i]
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]: return self.__getitems__([i])[0][0], int(self.y[i])
     def picture(self, i: int) -> Image.Image: return Image.fromarray(self.items[i].cpu().numpy())
@@ -76,33 +86,59 @@ def on_device(
     self: ImageClassifierData,
     aug: Sequence[Callable] = (), # augments training batches: `[random_shift, random_flip]`; see `BatchTransform`
 ) -> ImageClassifierData: # the same pictures; for sets that fit into memory
-    "Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the processor's memory). Raises `ValueError` if they are not of one size, or if `aug` is not for batches."
-    tfm, aug = self.val_ds.tfm, _check_aug(aug)
-    if not isinstance(tfm, PictureTransform): raise ValueError('on_device needs a transform that it can undo: a PictureTransform, as tfms_from_model makes them')
-    if not aug and str(self.trn_ds.tfm.steps) != str(tfm.steps): warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; say how batches are: on_device([random_flip, random_crop])', stacklevel=2)
-    with keep_random_state(): trn, val, test = (dl and _one_tensor(dl, tfm) for dl in (self.fix_dl, self.val_dl, self.test_dl))
+    """Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the
+    processor's memory). Raises `ValueError` if they are not of one size, or if `aug` is not for batches."""
+    aug = _check_aug(aug)
+    tfm = _check_transforms(self.trn_ds.tfm, self.val_ds.tfm, aug)
+    with keep_random_state():
+        trn, val = _one_tensor(self.fix_dl, tfm), _one_tensor(self.val_dl, tfm)
+        test = _one_tensor(self.test_dl, tfm) if self.test_dl else None
     tfms = BatchTransform(tfm, aug), BatchTransform(tfm)
-    for t in tfms: t.min_side = trn.shape[1] # the size that they are
-    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, tfms, self.bs, test, TensorPictures)
+    for t in tfms:
+        t.min_side = trn.shape[1] # the size that they are
+    data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, tfms, self.bs, test,
+                               TensorPictures)
     data.trn_ds.sampler = data.trn_dl.sampler
     for name in ('trn_ds', 'fix_ds', 'val_ds', 'aug_ds', 'test_ds', 'test_aug_ds'):
-        if ds := getattr(self, name): getattr(data, name).names = [ds.name(i) for i in range(len(ds))]
+        if ds := getattr(self, name):
+            getattr(data, name).names = [ds.name(i) for i in range(len(ds))]
     return data
 
-# %% ../nbs/57_on_device.ipynb #2ea87eed
+# %% ../nbs/57_on_device.ipynb #8b96674d
 def _one_tensor(dl, tfm):
-    try: batches = [(tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1) for x, _ in ProgressBar(iter(dl), 'Reading', total=len(dl))]
-    except ValueError as e: raise ValueError(f'The pictures are not all of one size ({e}); tfms=tfms_from_model(arch, sz) makes them so') from None
+    batches = []
+    try:
+        for x, _ in ProgressBar(iter(dl), 'Reading', total=len(dl)):
+            batches.append((tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1))
+    except ValueError as e:
+        raise ValueError(f'The pictures are not all of one size ({e}); '
+                         'tfms=tfms_from_model(arch, sz) makes them so') from None
     return torch.cat(batches).to(Accelerator().device)
 
+# %% ../nbs/57_on_device.ipynb #2ea87eed
 def _check_aug(aug):
-    for f in [aug] if callable(aug) else aug:
-        x = torch.zeros(2, 3, 32, 32)
-        try:
-            with keep_random_state(): ok = f(x, torch.arange(2), 0, torch.Generator()).shape == x.shape
-        except (TypeError, AttributeError): ok = False
-        if not ok or callable(aug): raise ValueError(f'aug is a list of functions that take a batch (x, idxs, epoch, g) and return one of the same shape, such as [random_flip, random_crop], not {aug}. (transforms_side_on and the like go to tfms_from_model.)')
+    if callable(aug) or not all(map(_augments_batches, aug)):
+        raise ValueError('aug is a list of functions that take a batch (x, idxs, epoch, g) and return one of the same '
+                         f'shape, such as [random_flip, random_crop], not {aug}. '
+                         '(transforms_side_on and the like go to tfms_from_model.)')
     return list(aug)
+
+def _augments_batches(f):
+    x = torch.zeros(2, 3, 32, 32)
+    try:
+        with keep_random_state():
+            return f(x, torch.arange(2), 0, torch.Generator()).shape == x.shape
+    except (TypeError, AttributeError):
+        return False
+
+def _check_transforms(trn, val, aug):
+    if not isinstance(val, PictureTransform):
+        raise ValueError('on_device needs a transform that it can undo: a PictureTransform, '
+                         'as tfms_from_model makes them')
+    if not aug and str(trn.steps) != str(val.steps):
+        warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; '
+                      'say how batches are: on_device([random_flip, random_crop])', stacklevel=3)
+    return val
 
 # %% ../nbs/57_on_device.ipynb #aff59b76
 def random_shift(
@@ -112,10 +148,12 @@ def random_shift(
     g: torch.Generator, # random numbers
     part: float = .1, # of the sides, 0 to 1
 ) -> torch.Tensor: # as `x`
-    "Shift each picture of a batch by up to `part` of its sides, each way; its edge pixels fill what is left (as Keras's ImageDataGenerator does)."
+    """Shift each picture of a batch by up to `part` of its sides, each way; its edge pixels fill what is left
+    (as Keras's ImageDataGenerator does)."""
     move = torch.eye(2, 3, device=x.device).repeat(len(x), 1, 1)
     move[:, :, 2] = (torch.rand(len(x), 2, generator=g, device=x.device)*2 - 1)*2*part # the sides are 2 long here
-    return F.grid_sample(x, F.affine_grid(move, x.shape, align_corners=False), padding_mode='border', align_corners=False)
+    grid = F.affine_grid(move, x.shape, align_corners=False)
+    return F.grid_sample(x, grid, padding_mode='border', align_corners=False)
 
 def random_flip(
     x: torch.Tensor, # pictures `(n, 3, height, width)`
@@ -133,7 +171,8 @@ def alternating_flip(
     epoch: int, # a number that grows by one with each epoch
     g: torch.Generator, # not used
 ) -> torch.Tensor: # as `x`
-    "Mirror each picture in every other epoch, half of them in the even ones (Jordan 2024): two epochs of a training show all pictures both ways."
+    """Mirror each picture in every other epoch, half of them in the even ones (Jordan 2024):
+    two epochs of a training show all pictures both ways."""
     first = (idxs*0x9E3779B1 >> 16) % 2 # as good as random
     return torch.where(((first + epoch) % 2 == 1).view(-1, 1, 1, 1), x.flip(-1), x)
 
@@ -146,11 +185,14 @@ def random_crop(
     pad: int = 2, # pixels
 ) -> torch.Tensor: # as `x`
     "Shift each picture of a batch by up to `pad` whole pixels, each way; beyond its edges it is mirrored."
-    (n, c, h, w), dev = x.shape, x.device
+    (n, _, h, w), dev = x.shape, x.device
     down, right = torch.randint(2*pad + 1, (2, n, 1), generator=g, device=dev)
-    rows, cols, each = down + torch.arange(h, device=dev), right + torch.arange(w, device=dev), torch.arange(n, device=dev)
-    return F.pad(x, (pad,)*4, 'reflect').permute(0, 2, 3, 1)[each[:, None, None], rows[:, :, None], cols[:, None]].permute(0, 3, 1, 2)
+    rows, cols = down + torch.arange(h, device=dev), right + torch.arange(w, device=dev)
+    each = torch.arange(n, device=dev)[:, None, None]
+    wide = F.pad(x, (pad,)*4, 'reflect').permute(0, 2, 3, 1)
+    return wide[each, rows[:, :, None], cols[:, None]].permute(0, 3, 1, 2)
 
+# %% ../nbs/57_on_device.ipynb #821471ce
 def cutout(
     x: torch.Tensor, # pictures `(n, 3, height, width)`
     idxs: torch.Tensor, # their numbers; not used
@@ -159,7 +201,8 @@ def cutout(
     size: int = 8, # pixels
 ) -> torch.Tensor: # as `x`
     "Erase a square of `size` pixels somewhere in each picture of a batch (DeVries and Taylor 2017)."
-    (n, c, h, w), dev = x.shape, x.device
+    (n, _, h, w), dev = x.shape, x.device
     row, col = (torch.rand(n, 1, 1, generator=g, device=dev)*s for s in (h, w))
-    hole = ((torch.arange(h, device=dev)[:, None] + .5 - row).abs() < size/2) & ((torch.arange(w, device=dev) + .5 - col).abs() < size/2)
-    return torch.where(hole[:, None], 0., x)
+    near_row = (torch.arange(h, device=dev)[:, None] + .5 - row).abs() < size/2
+    near_col = (torch.arange(w, device=dev) + .5 - col).abs() < size/2
+    return torch.where((near_row & near_col)[:, None], 0., x)

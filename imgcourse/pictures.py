@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'as_bytes', 'cache_dir', 'text_hash',
-           'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'check_pictures', 'list_pictures',
+           'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'warn_user', 'check_pictures', 'list_pictures',
            'pictures_by_class', 'printable', 'show_images', 'check_number']
 
 # %% ../nbs/50_pictures.ipynb #e3f46d44
-import hashlib, html, io, math, os, threading, warnings
+import hashlib, html, io, math, os, re, sys, warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Literal, Sequence
+from typing import Any, Literal
 import numpy as np
 from fastcore.imports import in_notebook
 from fastcore.xdg import xdg_cache_home
@@ -70,15 +71,19 @@ def read_picture(
     times = min(rgb.size)//(2*min_side) if min_side else 1
     return rgb.reduce(times) if times > 1 else rgb
 
-# %% ../nbs/50_pictures.ipynb #675d504f
-_filters = threading.Lock()
+# %% ../nbs/50_pictures.ipynb #bbdda49c
+_large = 'ignore', None, Image.DecompressionBombWarning, None, 0 # as `warnings` keeps a filter
 
 def _opened(file):
-    "Pillow warns of pictures over 89 million pixels. They are welcome here; elsewhere the warning stays as it is."
-    with _filters, warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+    filters = warnings.filters
+    filters.insert(0, _large)
+    try:
         return Image.open(file)
+    finally:
+        if _large in filters: # else somebody has emptied the list meanwhile
+            filters.remove(_large)
 
+# %% ../nbs/50_pictures.ipynb #675d504f
 def _check_sides(w, h, name):
     if min(w, h) < 4 or max(w, h) > 50*min(w, h):
         raise PictureError(f'{name}: {w}×{h} pixels, nothing to recognise')
@@ -105,7 +110,7 @@ def as_picture(
     if isinstance(picture, (str, os.PathLike)):
         return read_picture(picture, min_side)
     if isinstance(picture, np.ndarray):
-        if picture.ndim not in (2, 3) or picture.ndim == 3 and picture.shape[2] not in (1, 3, 4):
+        if picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] not in (1, 3, 4)):
             raise ValueError('A picture as an array is (height, width) or (height, width, 1, 3 or 4), '
                              f'not {picture.shape}')
         if picture.shape[2:] == (1,):
@@ -225,6 +230,15 @@ def _try_reading(f):
         return str(e)
 
 # %% ../nbs/50_pictures.ipynb #9296d561
+def warn_user(
+    message: str, # what there is to know
+) -> None:
+    "A warning that points at the line of the program which called this package (our own command is such a program)."
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and re.match(r'imgcourse\.(?!cli$)', frame.f_globals.get('__name__', '')):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
+
 def check_pictures(
     files: Sequence[str | Path], # the files of a data set
     on_error: Literal['raise', 'skip'] = 'raise', # stop at unreadable pictures, or leave them out with a warning
@@ -238,7 +252,7 @@ def check_pictures(
     report = f'{len(bad)} of {len(files)} pictures cannot be read:\n  ' + '\n  '.join(bad.values())
     if on_error == 'raise':
         raise PictureError(report + "\nMend or remove them, or go on without them: on_error='skip'.")
-    warnings.warn(report + '\nThey were left out.', stacklevel=3)
+    warn_user(report + '\nThey were left out.')
     return set(bad)
 
 # %% ../nbs/50_pictures.ipynb #d226594b
@@ -259,13 +273,13 @@ picture_suffixes = (*IMG_EXTENSIONS, '.gif', '.jfif')
 def list_pictures(
     folder: str | Path, # searched with all its subfolders; hidden files are passed over
 ) -> list[Path]: # sorted
-    "All pictures below a folder; warns of files that are none."
+    "All pictures below a folder; warns of other files."
     found = sorted(Path(d)/f for d, fs in _folders(folder) for f in fs if not f.startswith('.'))
     pictures = [f for f in found if f.suffix.lower() in picture_suffixes]
     others = sorted({f.suffix or f.name for f in set(found) - set(pictures)} - {'.db', '.ini'})
     if others:
-        warnings.warn(f'{folder}: {len(found) - len(pictures)} files are no pictures that can be read '
-                      f'({", ".join(others)}) and are passed over', stacklevel=2)
+        warn_user(f'{folder}: {len(found) - len(pictures)} files are no pictures that can be read '
+                  f'({", ".join(others)}) and are passed over')
     return pictures
 
 # %% ../nbs/50_pictures.ipynb #41b0a9b1
@@ -281,12 +295,14 @@ def pictures_by_class(
     found = {d.name: list_pictures(d) for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith('.')}
     loose = [f.name for f in folder.iterdir() if f.suffix.lower() in IMG_EXTENSIONS]
     if len(found) < least:
-        hint = f'. It holds pictures itself: did you mean the folder above, {folder.absolute().parent}?' if loose else ''
+        hint = ''
+        if loose:
+            hint = f'. It holds pictures itself: did you mean the folder above, {folder.absolute().parent}?'
         raise ValueError(f'{folder} needs a folder for each class, at least {least}; '
                          f'it has {list(found) or "none"}{hint}')
     if loose:
-        warnings.warn(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), '
-                      'have no class and are passed over', stacklevel=2)
+        warn_user(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), '
+                  'have no class and are passed over')
     empty = [c for c, fs in found.items() if not fs]
     if empty:
         s, it = ('s', 'them') if len(empty) > 1 else ('', 'it')

@@ -6,32 +6,38 @@
 __all__ = ['report', 'train_folder']
 
 # %% ../nbs/59_report.ipynb #55e77ee9
-import base64, html, inspect, io, os, sys, time
+import base64, inspect, io, os, sys, time
+from importlib.resources import files
 from pathlib import Path
 import numpy as np, timm, torch
 import imgcourse
-from .export import _describe_learner
+from .export import net_config
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed
 from .own import read_folder
-from .pictures import printable
+from .pictures import check_number, printable
 from .transforms import arch_name, lite0, model_cfg, tfms_from_model, transforms_side_on
 
 # %% ../nbs/59_report.ipynb #9edce58f
 def _image(fig):
     import matplotlib.pyplot as plt
-    out = io.BytesIO(); fig.savefig(out, format='png', dpi=80, bbox_inches='tight'); plt.close(fig)
-    return 'data:image/png;base64,' + base64.b64encode(out.getvalue()).decode()
+    out = io.BytesIO()
+    fig.savefig(out, format='png', dpi=80, bbox_inches='tight')
+    plt.close(fig)
+    return _as_text(out, 'png')
 
 def _thumb(im):
-    out = io.BytesIO(); im = im.copy(); im.thumbnail((180, 180)); im.save(out, 'JPEG', quality=80)
-    return 'data:image/jpeg;base64,' + base64.b64encode(out.getvalue()).decode()
+    out, im = io.BytesIO(), im.copy()
+    im.thumbnail((180, 180))
+    im.save(out, 'JPEG', quality=80)
+    return _as_text(out, 'jpeg')
 
-def _pictures(interp, idxs):
-    def one(i):
-        actual, said = (html.escape(str(interp.data.classes[k])) for k in (interp.y[i], interp.preds[i]))
-        return f'<figure><img src="{_thumb(interp.data.val_ds.picture(i))}" alt="a picture of the class {actual}"><figcaption>{actual}<br>net: {said} {interp.probs[i].max():.2f}<br><small>{html.escape(Path(interp.data.val_ds.name(i)).name)}</small></figcaption></figure>'
-    return '<div class="row">' + ''.join(map(one, idxs)) + '</div>' if len(idxs) else '<p>There are none.</p>'
+def _as_text(out, kind): return f'data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}'
+
+def _cards(interp, idxs):
+    names, ds = interp.data.classes, interp.data.val_ds
+    return [{'src': _thumb(ds.picture(i)), 'actual': names[interp.y[i]], 'said': names[interp.preds[i]],
+             'probability': interp.probs[i].max(), 'file': Path(ds.name(i)).name} for i in idxs]
 
 # %% ../nbs/59_report.ipynb #f5ec20c4
 def _curves(history):
@@ -39,72 +45,106 @@ def _curves(history):
     import pandas as pd
     table = pd.DataFrame(history).drop(columns='epoch')
     fig, (left, right) = plt.subplots(1, 2, figsize=(9, 2.8))
-    for ax, cols in ((left, [c for c in table if c.endswith('loss')]), (right, [c for c in table if not c.endswith('loss')])):
-        for c in cols: ax.plot(range(1, len(table) + 1), table[c], 'o-', label=c)
-        ax.set_xlabel('epoch'); ax.xaxis.get_major_locator().set_params(integer=True)
-        if cols: ax.legend()
+    losses = [c for c in table if c.endswith('loss')]
+    for ax, cols in ((left, losses), (right, [c for c in table if c not in losses])):
+        for c in cols:
+            ax.plot(range(1, len(table) + 1), table[c], 'o-', label=c)
+        ax.set_xlabel('epoch')
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if cols:
+            ax.legend()
     return fig
 
 def _matrix(interp):
     import matplotlib.pyplot as plt
     from sklearn.metrics import ConfusionMatrixDisplay
-    c = interp.data.c
+    names, c = [printable(k) for k in interp.data.classes], interp.data.c
     fig, ax = plt.subplots(figsize=[max(3.2, min(.45, .25 + 4/c)*c)]*2)
-    ConfusionMatrixDisplay(interp.confusion_matrix(), display_labels=[printable(k) for k in interp.data.classes]).plot(ax=ax, cmap='Blues', colorbar=False, xticks_rotation=90, include_values=c <= 30)
-    for t in (*ax.get_xticklabels(), *ax.get_yticklabels()): t.set_parse_math(False)
-    ax.set(xlabel='the net says', ylabel='class'); ax.tick_params(labelsize=9 if c <= 30 else 6)
+    shown = ConfusionMatrixDisplay(interp.confusion_matrix(), display_labels=names)
+    shown.plot(ax=ax, cmap='Blues', colorbar=False, xticks_rotation=90, include_values=c <= 30)
+    for t in (*ax.get_xticklabels(), *ax.get_yticklabels()):
+        t.set_parse_math(False)
+    ax.set(xlabel='the net says', ylabel='class')
+    ax.tick_params(labelsize=9 if c <= 30 else 6)
     return fig
 
 # %% ../nbs/59_report.ipynb #73f833be
-_style = 'body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}img{max-width:100%}table{border-collapse:collapse}td,th{padding:.15rem .8rem;text-align:left;border-bottom:1px solid #ddd;overflow-wrap:anywhere}.row{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;width:180px}figcaption{font-size:.85rem;overflow-wrap:anywhere}'
-
 def report(
     learn: Learner, # after a training
     file: str | Path, # name.html
     notes: dict[str, object] | None = None, # further lines for the table at the top
 ) -> Path: # the file
-    "Write a page on a trained net that needs no other file and no network: figures, curves, classes, confusion matrix, best and worst pictures."
-    import pandas as pd
+    """Write a page on a trained net that needs no other file and no network:
+    figures, curves, classes, confusion matrix, best and worst pictures."""
     interp = Interpretation(learn.data, learn.predict())
-    loss, cm = interp.losses, interp.confusion_matrix()
-    by_class = pd.DataFrame({'training pictures': np.bincount(learn.data.trn_y, minlength=learn.data.c), 'validation pictures': cm.sum(1), 'right': cm.diagonal(),
-                             'part': [f'{r/n:.3f}' if n else '' for r, n in zip(cm.diagonal(), cm.sum(1))]}, index=learn.data.classes)
-    facts = {'accuracy on the validation pictures': f'{interp.correct.mean():.4f} ({interp.correct.sum()} of {len(interp.y)} right)', 'log loss': f'{loss.mean():.4f}',
-             'pictures': f'{len(learn.data.trn_ds)} to learn from, {len(learn.data.val_ds)} to check with, {learn.data.c} classes', 'epochs': len(learn.history), **(notes or {}),
-             'made with': f'imgcourse {imgcourse.__version__}, torch {torch.__version__}, timm {timm.__version__}, Python {sys.version.split()[0]}, {time.strftime("%Y-%m-%d %H:%M")}'}
-    right = np.flatnonzero(interp.correct)
-    parts = [_facts(facts), '<h2>Training</h2>', f'<img alt="curves of the losses and metrics" src="{_image(_curves(learn.history))}">' if learn.history else '<p>It was not trained here.</p>',
-             '<h2>Classes</h2>', by_class.to_html(border=0), '<h2>What was taken for what</h2>', f'<img alt="confusion matrix; the table below has its largest numbers" src="{_image(_matrix(interp))}">',
-             interp.most_confused().to_html(border=0, index=False, float_format='{:.2f}'.format), '<h2>Surest and right</h2>', _pictures(interp, right[np.argsort(loss[right])[:8]]),
-             '<h2>Largest losses</h2><p>Look at these: is the label wrong, the picture poor, or the net?</p>', _pictures(interp, [i for i in np.argsort(-loss)[:16] if not interp.correct[i]])]
-    return _write_page(Path(file), f'{learn.data.path.resolve().name}: {interp.correct.mean():.1%} right', parts)
-
-# %% ../nbs/59_report.ipynb #3e1505c9
-def _facts(facts):
-    return '<table>' + ''.join(f'<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>' for k, v in facts.items()) + '</table>'
-
-def _write_page(file, title, parts):
+    loss, right = interp.losses, np.flatnonzero(interp.correct)
+    wrong = [i for i in np.argsort(-loss)[:16] if not interp.correct[i]]
+    page = _filled_in(
+        title=f'{learn.data.path.resolve().name}: {interp.correct.mean():.1%} right',
+        facts=_facts(learn, interp, notes or {}),
+        curves=_image(_curves(learn.history)) if learn.history else None,
+        classes=_classes(interp),
+        matrix=_image(_matrix(interp)),
+        confused=interp.most_confused().to_dict('records'),
+        surest=_cards(interp, right[np.argsort(loss[right])[:8]]),
+        worst=_cards(interp, wrong))
+    file, part = Path(file), Path(f'{file}.part')
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(f'{file}.part')
-    part.write_text(f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title><style>{_style}</style></head><body><h1>{html.escape(title)}</h1>{"".join(parts)}</body></html>', encoding='utf-8', errors='replace')
+    part.write_text(page, encoding='utf-8')
     os.replace(part, file)
     return file
 
+def _filled_in(**gaps):
+    from jinja2 import StrictUndefined, Template
+    text = (files('imgcourse')/'report.html.j2').read_text(encoding='utf-8')
+    template = Template(text, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    return printable(template.render(gaps))
+
+# %% ../nbs/59_report.ipynb #3e1505c9
+def _facts(learn, interp, notes):
+    made_with = {'imgcourse': imgcourse.__version__, 'torch': torch.__version__, 'timm': timm.__version__,
+                 'Python': sys.version.split()[0]}
+    return {
+        'accuracy on the validation pictures':
+            f'{interp.correct.mean():.4f} ({interp.correct.sum()} of {len(interp.y)} right)',
+        'log loss': f'{interp.losses.mean():.4f}',
+        'pictures': f'{len(learn.data.trn_ds)} to learn from, {len(learn.data.val_ds)} to check with, '
+                    f'{learn.data.c} classes',
+        'epochs': len(learn.history),
+        **notes,
+        'made with': ', '.join(f'{k} {v}' for k, v in made_with.items()) + time.strftime(', %Y-%m-%d %H:%M')}
+
+def _classes(interp):
+    data, cm = interp.data, interp.confusion_matrix()
+    train = np.bincount(data.trn_y, minlength=data.c)
+    return [{'name': name, 'train': train[k], 'valid': cm[k].sum(), 'right': cm[k, k]}
+            for k, name in enumerate(data.classes)]
+
 # %% ../nbs/59_report.ipynb #b833f722
 def _size(arch, sz):
-    if sz is None: return 160 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
-    if sz > 2048: raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
+    if sz is None:
+        return 160 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
+    if sz > 2048:
+        raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
     return sz
 
-def _check_settings(folder, out, epochs, finetune, model_args):
-    if epochs < 1 or finetune < 0: raise ValueError(f'epochs is at least 1 and finetune at least 0, not {epochs} and {finetune}')
-    if out.exists() and not out.is_dir(): raise ValueError(f'{out} is a file; name a folder for the results')
-    if Path(folder).resolve() in out.resolve().parents: raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; name another folder for the results')
-    if taken := [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]: raise ValueError(f'{taken[0]} is a folder; name another one for the results')
-    files, settled = ('pretrained', 'checkpoint', 'cache'), ('num_classes', 'in_chans', 'features_only') # by the pictures
-    for name in model_args:
-        if name in inspect.signature(ConvLearner.pretrained).parameters or name.startswith(files) or name in settled:
-            raise ValueError(f"{name} cannot be set here; what can are timm's arguments for the net itself, such as pad_type=same")
+def _check_out(folder, out):
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'{out} is a file; name a folder for the results')
+    if Path(folder).resolve() in out.resolve().parents:
+        raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; '
+                         'name another folder for the results')
+    taken = [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]
+    if taken:
+        raise ValueError(f'{taken[0]} is a folder; name another one for the results')
+
+def _check_model_args(names):
+    own = inspect.signature(ConvLearner.pretrained).parameters
+    settled = 'num_classes', 'in_chans', 'features_only' # by the pictures
+    for name in names:
+        if name in own or name in settled or name.startswith(('pretrained', 'checkpoint', 'cache')):
+            raise ValueError(f"{name} cannot be set here; what can are timm's arguments for the net itself, "
+                             'such as pad_type=same')
 
 # %% ../nbs/59_report.ipynb #e07abbe2
 def train_folder(
@@ -112,7 +152,8 @@ def train_folder(
     out: str | Path = 'imgcourse-net', # the folder for `model.safetensors` and `report.html`
     arch: str = lite0, # a name of timm's
     weights: str | None = None, # a safetensors file; None: the pretrained weights
-    sz: int | None = None, # height and width of the pictures in pixels; None: 160 for the net on board, for others what they are used to
+    # height and width of the pictures in pixels; None: 160 for the net on board, for others what they are used to
+    sz: int | None = None,
     epochs: int = 10, # for the head
     finetune: int = 0, # further epochs with all layers
     bs: int = 32, # pictures in a batch
@@ -120,18 +161,38 @@ def train_folder(
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
     model_args: dict | None = None, # passed on to `timm.create_model`
 ) -> tuple[Path, Path, float]: # model, report, accuracy on the validation pictures (0 to 1)
-    "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if something is wrong with the folder or the settings."
+    """Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training
+    if something is wrong with the folder or the settings."""
     start, out, sz, model_args = time.perf_counter(), Path(out), _size(arch, sz), model_args or {}
-    _check_settings(folder, out, epochs, finetune, model_args)
+    check_number(epochs, 'epochs', 'how often the head goes through the pictures', least=1, whole=True)
+    check_number(finetune, 'finetune', 'how many further epochs all layers learn', whole=True)
+    _check_out(folder, out)
+    _check_model_args(model_args)
     set_seed(seed)
-    data = read_folder(folder, bs, tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1), seed, on_error)
-    print(data, flush=True); out.mkdir(parents=True, exist_ok=True)
+    tfms = tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)
+    data = read_folder(folder, bs, tfms, seed, on_error)
+    print(data, flush=True)
+    out.mkdir(parents=True, exist_ok=True)
     learn = ConvLearner.pretrained(arch, data, precompute=True, weights=weights, **model_args)
-    _describe_learner(learn) # what cannot be exported is better refused before the training
+    net_config(learn) # what cannot be exported is better refused before the training
     learn.fit_one_cycle(epochs, .01)
-    if finetune: learn.unfreeze(); learn.bn_freeze(True); learn.fit_one_cycle(finetune, slice(1e-4, 2e-3))
+    if finetune:
+        learn.unfreeze()
+        learn.bn_freeze(True)
+        learn.fit_one_cycle(finetune, slice(1e-4, 2e-3))
     model = learn.export(out/'model.safetensors')
-    net = [arch, *(f'{k}={v}' for k, v in model_args.items()), *([f'weights from {weights}'] if weights else []), f'pictures of {sz} pixels']
-    page = report(learn, out/'report.html', {'folder': Path(folder).resolve(), 'net': ', '.join(net), 'settings': f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}',
-                                             'seconds': f'{time.perf_counter() - start:.0f} with {torch.get_num_threads()} threads' + (f' and {torch.cuda.get_device_name()}' if torch.cuda.is_available() else '')})
+    plan = f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}'
+    notes = {'folder': Path(folder).resolve(), 'net': _net_words(arch, weights, sz, model_args), 'settings': plan}
+    page = report(learn, out/'report.html', {**notes, 'seconds': _seconds_since(start)})
     return model, page, float(learn.history[-1]['accuracy'])
+
+# %% ../nbs/59_report.ipynb #d7e8461c
+def _net_words(arch, weights, sz, model_args):
+    words = [arch, *(f'{k}={v}' for k, v in model_args.items())]
+    if weights:
+        words.append(f'weights from {weights}')
+    return ', '.join([*words, f'pictures of {sz} pixels'])
+
+def _seconds_since(start):
+    gpu = f' and {torch.cuda.get_device_name()}' if torch.cuda.is_available() else ''
+    return f'{time.perf_counter() - start:.0f} with {torch.get_num_threads()} threads{gpu}'

@@ -6,10 +6,12 @@
 __all__ = ['full_sets', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/54_sources.ipynb #c60c3b10
-import hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, urllib.error, urllib.request, warnings, zipfile, zlib
+import hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, warnings, zipfile, zlib
+import urllib.error, urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Callable
 import numpy as np
 from filelock import FileLock
 from PIL import Image
@@ -26,31 +28,48 @@ def file_hash(
     algorithm: str, # 'sha256', 'md5', as in `hashlib`
 ) -> str: # 'sha256:9f86…'
     "The fingerprint of a file, with the name of the algorithm before it."
-    with open(path, 'rb') as f: return f'{algorithm}:{hashlib.filetext_hash(f, algorithm).hexdigest()}'
+    with open(path, 'rb') as f:
+        return f'{algorithm}:{hashlib.file_digest(f, algorithm).hexdigest()}'
 
 def _fetch(url, part, timeout):
     have = part.stat().st_size if part.exists() else 0
-    with urllib.request.urlopen(urllib.request.Request(url, headers={'Range': f'bytes={have}-', 'User-Agent': 'imgcourse'}), timeout=timeout) as r:
-        left = int(r.headers.get('Content-Length') or 0)
-        if r.status != 206:
-            if have and left < have: raise ConnectionError('the answer is not the file')
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-', 'User-Agent': 'imgcourse'})
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        left = int(answer.headers.get('Content-Length') or 0)
+        if answer.status != 206: # it is not the rest, but the whole file
+            if have and left < have:
+                raise ConnectionError('the answer is not the file')
             have = 0
-        if left > shutil.disk_usage(part.parent).free: raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}')
-        with open(part, 'ab' if have else 'wb') as f, ProgressBar(initial=have, total=have + left or None, unit='B', unit_scale=True, desc=part.stem) as bar:
-            while block := r.read(1 << 18): f.write(block); bar.update(len(block))
-    if left and part.stat().st_size < have + left: raise ConnectionError(f'the line broke off after {part.stat().st_size:,} of {have + left:,} bytes')
+        if left > shutil.disk_usage(part.parent).free:
+            raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}')
+        _write_blocks(answer, part, have, have + left if left else None)
+    if left and part.stat().st_size < have + left:
+        raise ConnectionError(f'the line broke off after {part.stat().st_size:,} of {have + left:,} bytes')
+
+def _write_blocks(answer, part, have, total):
+    bar = ProgressBar(initial=have, total=total, unit='B', unit_scale=True, desc=part.stem)
+    with open(part, 'ab' if have else 'wb') as f, bar:
+        while block := answer.read(1 << 18):
+            f.write(block)
+            bar.update(len(block))
 
 # %% ../nbs/54_sources.ipynb #7f82c166
 def _fetch_all(url, part, tries, timeout):
     for left in reversed(range(tries)):
-        try: return _fetch(url, part, timeout)
+        try:
+            return _fetch(url, part, timeout)
         except urllib.error.HTTPError as e:
-            if e.code == 416 and part.exists(): return
-            if e.code < 500 and e.code not in (408, 429): raise DownloadError(f'The server has no {url} ({e.code} {e.reason}).') from None
+            if e.code == 416 and part.exists(): # there is nothing beyond what has arrived
+                return
+            if e.code < 500 and e.code not in (408, 429):
+                raise DownloadError(f'The server has no {url} ({e.code} {e.reason}).') from None
             problem = e
-        except DownloadError: raise
-        except (OSError, http.client.HTTPException) as e: problem = e
-        if left: time.sleep(2**(tries - left))
+        except DownloadError:
+            raise
+        except (OSError, http.client.HTTPException) as e:
+            problem = e
+        if left:
+            time.sleep(2**(tries - left))
     raise DownloadError(f'{url} could not be fetched ({problem}). What has arrived is kept; run it again to go on.')
 
 # %% ../nbs/54_sources.ipynb #94994602
@@ -67,50 +86,64 @@ def download(
     by_hand = f'You can also put the file there by other means: {dest}'
     with FileLock(f'{dest}.lock'):
         if not dest.exists():
-            try: _fetch_all(url, part, tries, timeout)
-            except DownloadError as e: raise DownloadError(f'{e} {by_hand}') from None
+            try:
+                _fetch_all(url, part, tries, timeout)
+            except DownloadError as e:
+                raise DownloadError(f'{e} {by_hand}') from None
         file = dest if dest.exists() else part
-        if (got := file_hash(file, digest.split(':')[0])) != digest:
-            if file == dest: raise DownloadError(f'{dest} is not the file of {url}: its hash is {got} instead of {digest}. Remove it.')
-            part.unlink()
-            raise DownloadError(f'{url} arrived damaged or is another file now: {got} instead of {digest}. It was removed; run it again. {by_hand}')
-        return file.replace(dest)
+        got = file_hash(file, digest.split(':')[0])
+        if got == digest:
+            return file.replace(dest)
+        if file == dest:
+            raise DownloadError(f'{dest} is not the file of {url}: its hash is {got} instead of {digest}. Remove it.')
+        part.unlink()
+        raise DownloadError(f'{url} arrived damaged or is another file now: {got} instead of {digest}. '
+                            f'It was removed; run it again. {by_hand}')
 
 # %% ../nbs/54_sources.ipynb #dc8a251a
+_unsound = tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError
+
 def unpack(
     archive: str | Path, # a zip or tar file, packed or not
     dest: str | Path, # the folder to make
 ) -> Path: # the folder
-    "Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none, is damaged, or has a member that would land outside; then `dest` is not made."
-    dest = Path(dest); dest.parent.mkdir(parents=True, exist_ok=True)
-    if dest.exists(): raise FileExistsError(f'{dest} is there already; remove it first')
-    tmp = Path(tempfile.mkdtemp(prefix=f'{dest.name}.', dir=dest.parent)).resolve()
-    try:
-        if zipfile.is_zipfile(archive): _unzip(archive, tmp)
-        else:
-            with tarfile.open(archive) as t:
-                t.extractall(tmp, filter='data')
-                while t.fileobj.read(1 << 20): pass # to the end, where the checksum is
-        return _settle(tmp, dest)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError) as e: problem = e
-    except OSError as e:
-        if e.errno: raise
-        problem = e
-    finally: shutil.rmtree(tmp, ignore_errors=True)
-    raise ValueError(f'{archive} cannot be unpacked: {problem}')
+    """Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none,
+    is damaged, or has a member that would land outside; then `dest` is not made."""
+    dest = Path(dest)
+    if dest.exists():
+        raise FileExistsError(f'{dest} is there already; remove it first')
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'{dest.name}.', dir=dest.parent) as tmp:
+        folder = Path(tmp).resolve()/'unpacked'
+        folder.mkdir()
+        try:
+            _extract(archive, folder)
+        except _unsound as e:
+            if getattr(e, 'errno', None): # a full disk, say: no fault of the archive
+                raise
+            raise ValueError(f'{archive} cannot be unpacked: {e}') from e
+        return _settle(folder, dest)
 
 # %% ../nbs/54_sources.ipynb #3fb1bdab
-def _unzip(archive, tmp):
+def _extract(archive, folder):
+    if not zipfile.is_zipfile(archive):
+        with tarfile.open(archive) as t:
+            t.extractall(folder, filter='data')
+            while t.fileobj.read(1 << 20): # to the end, where the checksum is
+                pass
+        return
     with zipfile.ZipFile(archive) as z:
-        outside = [n for n in z.namelist() if not (tmp/n).resolve().is_relative_to(tmp)]
-        if outside: raise ValueError(f'{outside[0]!r} would land outside of the folder')
-        z.extractall(tmp)
+        outside = [n for n in z.namelist() if not (folder/n).resolve().is_relative_to(folder)]
+        if outside:
+            raise ValueError(f'{outside[0]!r} would land outside of the folder')
+        z.extractall(folder)
 
-def _settle(tmp, dest):
-    os.chmod(tmp, 0o755)
-    try: os.replace(tmp, dest)
+def _settle(folder, dest):
+    try:
+        os.replace(folder, dest)
     except OSError:
-        if not dest.is_dir(): raise
+        if not dest.is_dir(): # else another process was faster
+            raise
     return dest
 
 # %% ../nbs/54_sources.ipynb #2ac2946c
@@ -130,11 +163,15 @@ def _arrange_cifar(src, dest, names, label_bytes, splits):
     folder = next(f.parent for f in src.rglob(names))
     classes = (folder/names).read_text().split()
     for split, pattern in splits.items():
-        for c in classes: (dest/split/c).mkdir(parents=True)
-        rows = np.concatenate([np.fromfile(f, np.uint8).reshape(-1, label_bytes + 3072) for f in sorted(folder.glob(pattern))])
-        for i, r in enumerate(ProgressBar(rows, f'Writing {split}')):
-            Image.fromarray(r[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0)).save(dest/split/classes[r[label_bytes - 1]]/f'{i:05}.png')
+        for c in classes:
+            (dest/split/c).mkdir(parents=True)
+        parts = [np.fromfile(f, np.uint8) for f in sorted(folder.glob(pattern))]
+        rows = np.concatenate([part.reshape(-1, label_bytes + 3072) for part in parts])
+        for i, row in enumerate(ProgressBar(rows, f'Writing {split}')):
+            im = Image.fromarray(row[label_bytes:].reshape(3, 32, 32).transpose(1, 2, 0))
+            im.save(dest/split/classes[row[label_bytes - 1]]/f'{i:05}.png')
 
+# %% ../nbs/54_sources.ipynb #c2f57b4e
 def _arrange_caltech101(src, dest):
     inner = next(src.rglob('101_ObjectCategories.tar.gz'))
     for folder in sorted(next(unpack(inner, src/'inner').iterdir()).iterdir()):
@@ -142,11 +179,13 @@ def _arrange_caltech101(src, dest):
         order = np.random.RandomState(0).permutation(len(files))
         for split, idxs in (('train', order[:30]), ('test', order[30:])):
             (dest/split/folder.name).mkdir(parents=True)
-            for i in idxs: shutil.move(files[i], dest/split/folder.name/files[i].name)
+            for i in idxs:
+                shutil.move(files[i], dest/split/folder.name/files[i].name)
 
 def _arrange_dogbreeds(src, dest):
     jobs = []
-    for split in ('train', 'test'): (dest/split).mkdir(parents=True)
+    for split in ('train', 'test'):
+        (dest/split).mkdir(parents=True)
     for folder in sorted(f for f in (src/'Images').iterdir() if f.is_dir()):
         files, breed = list_pictures(folder), folder.name.split('-', 1)[1].lower()
         for rank, i in enumerate(np.random.RandomState(0).permutation(len(files))):
@@ -164,59 +203,93 @@ class FullSet:
     mb: int # size of the download in megabytes
     arrange: Callable[[Path, Path], None] # from the unpacked archive to the folders of the course
 
-_cifar = 'https://www.cs.toronto.edu/~kriz/'
 full_sets = {
-    'dogscats': FullSet('https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip',
+    'dogscats': FullSet(
+        'https://download.microsoft.com/download/3/E/1/3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip',
         'sha256:b7974bd00a84a99921f36ee4403f089853777b5ae8d151c76a86e64900334af9', 825, _arrange_dogscats),
-    'cifar10': FullSet(_cifar + 'cifar-10-binary.tar.gz', 'sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd', 170,
-        lambda src, dest: _arrange_cifar(src, dest, 'batches.meta.txt', 1, {'train': 'data_batch_*.bin', 'test': 'test_batch.bin'})),
-    'cifar100': FullSet(_cifar + 'cifar-100-binary.tar.gz', 'sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec', 169,
-        lambda src, dest: _arrange_cifar(src, dest, 'fine_label_names.txt', 2, {'train': 'train.bin', 'test': 'test.bin'})),
-    'caltech101': FullSet('https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip', 'md5:3138e1922a9193bfa496528edbbc45d0', 137, _arrange_caltech101),
-    'dogbreeds': FullSet('http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar', 'md5:1bb1f2a596ae7057f99d7d75860002ef', 794, _arrange_dogbreeds)}
+    'cifar10': FullSet(
+        'https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz',
+        'sha256:c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd', 170,
+        partial(_arrange_cifar, names='batches.meta.txt', label_bytes=1,
+                splits={'train': 'data_batch_*.bin', 'test': 'test_batch.bin'})),
+    'cifar100': FullSet(
+        'https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz',
+        'sha256:58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec', 169,
+        partial(_arrange_cifar, names='fine_label_names.txt', label_bytes=2,
+                splits={'train': 'train.bin', 'test': 'test.bin'})),
+    'caltech101': FullSet(
+        'https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip',
+        'md5:3138e1922a9193bfa496528edbbc45d0', 137, _arrange_caltech101),
+    'dogbreeds': FullSet(
+        'http://vision.stanford.edu/aditya86/ImageNetDogs/images.tar',
+        'md5:1bb1f2a596ae7057f99d7d75860002ef', 794, _arrange_dogbreeds),
+}
 
 # %% ../nbs/54_sources.ipynb #56f67283
 def _full_wanted():
     value = os.environ.get('IMGCOURSE_FULL', '0')
-    if value not in ('0', '1'): raise ValueError(f'IMGCOURSE_FULL is 1 (full data sets) or 0 (sketches), not {value!r}')
+    if value not in ('0', '1'):
+        raise ValueError(f'IMGCOURSE_FULL is 1 (full data sets) or 0 (sketches), not {value!r}')
     return value == '1'
 
 def get_dataset(
     name: str, # 'dogscats', 'dogbreeds', 'cifar10', 'cifar100', 'caltech101'
-    full: bool | None = None, # where you have no copy: True downloads the full set, once; False takes sketches; None: full if `IMGCOURSE_FULL=1`
+    # where you have no copy: True downloads the full set, once; False takes sketches; None: full if `IMGCOURSE_FULL=1`
+    full: bool | None = None,
 ) -> Path: # the folder
-    "The folder of a data set: your own copy in `$IMGCOURSE_DATA`, or the full set, or sketches. Raises `ValueError` for an unknown name and `DownloadError`."
-    if name not in {**full_sets, **sketches.sketchsets}: raise ValueError(f'There is no data set {name!r}; there are {", ".join(sorted({**full_sets, **sketches.sketchsets}))}')
+    """The folder of a data set: your own copy in `$IMGCOURSE_DATA`, or the full set, or sketches.
+    Raises `ValueError` for an unknown name and `DownloadError`."""
+    known = sorted({**full_sets, **sketches.sketchsets})
+    if name not in known:
+        raise ValueError(f'There is no data set {name!r}; there are {", ".join(known)}')
     if own := os.environ.get('IMGCOURSE_DATA'):
-        if not Path(own).is_dir(): raise FileNotFoundError(f'IMGCOURSE_DATA names {own}, which is no folder')
-        if (Path(own)/name).is_dir(): return Path(own)/name
-    if full and name not in full_sets: raise ValueError(f'{name!r} are sketches that stand for pictures of your own; there is nothing to download')
-    if name in full_sets and (_full_wanted() if full is None else full): return _get_full(name)
+        if not Path(own).is_dir():
+            raise FileNotFoundError(f'IMGCOURSE_DATA names {own}, which is no folder')
+        if (Path(own)/name).is_dir():
+            return Path(own)/name
+    if name in full_sets and (_full_wanted() if full is None else full):
+        return _get_full(name)
+    if full:
+        raise ValueError(f'{name!r} are sketches that stand for pictures of your own; there is nothing to download')
+    return _get_sketches(name)
+
+def _get_sketches(name):
     dest = cache_dir()/'sketches'/f'{name}-{text_hash(Path(sketches.__file__).read_text())[:8]}'
     if not dest.exists():
-        try: sketches.make_sketches(name, dest)
-        except FileExistsError: pass
+        try:
+            sketches.make_sketches(name, dest)
+        except FileExistsError: # another process was faster
+            pass
     return dest
 
 # %% ../nbs/54_sources.ipynb #7f9a92d3
 def _from_kaggle(competition):
     note = cache_dir()/'data'/f'{competition}.txt' # where Kaggle's copy lies
-    if note.exists() and os.path.isfile(f'{note.read_text()}/labels.csv'): return Path(note.read_text())
+    if note.exists() and os.path.isfile(f'{note.read_text()}/labels.csv'):
+        return Path(note.read_text())
     try:
         import kagglehub, kagglehub.config
-        if not kagglehub.config.get_kaggle_credentials(): return
+        if not kagglehub.config.get_kaggle_credentials():
+            return None
         found = Path(kagglehub.competition_download(competition))
-        if not (found/'labels.csv').is_file(): raise OSError(f'there is no labels.csv in {found}')
+        if not (found/'labels.csv').is_file():
+            raise OSError(f'there is no labels.csv in {found}')
     except Exception as e:
-        return warnings.warn(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
-    note.parent.mkdir(parents=True, exist_ok=True); note.write_text(str(found))
+        warnings.warn(
+            f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. '
+            f'Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
+        return None
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(str(found))
     return found
 
 # %% ../nbs/54_sources.ipynb #1f23e8e4
 def _get_full(name):
     dest, full = cache_dir()/'data'/name, full_sets[name]
-    if name == 'dogbreeds' and (found := _from_kaggle('dog-breed-identification')): return found
-    if dest.exists(): return dest
+    if name == 'dogbreeds' and (found := _from_kaggle('dog-breed-identification')):
+        return found
+    if dest.exists():
+        return dest
     archive = download(full.url, cache_dir()/'downloads'/full.url.split('/')[-1], full.digest)
     with tempfile.TemporaryDirectory(prefix=f'{name}.', dir=archive.parent) as tmp:
         full.arrange(unpack(archive, Path(tmp)/'unpacked'), Path(tmp)/name)
@@ -224,13 +297,18 @@ def _get_full(name):
         return _settle(Path(tmp)/name, dest)
 
 # %% ../nbs/54_sources.ipynb #4248819d
-_full_settings = {'dogbreeds': (resnext101_64, 224, 64), 'cifar10': (resnet34, 32, 256), 'cifar100': (resnet34, 32, 64)}
-_sketch_settings = {'dogbreeds': (lite0, 80, 128), 'cifar10': (lite0, 32, 50), 'cifar100': (lite0, 32, 32)} # where they are not the usual ones
+_usual = {'full': (resnet34, 224, 64), 'sketches': (lite0, 96, 64)}
+_settings = {
+    'full': {'dogbreeds': (resnext101_64, 224, 64), 'cifar10': (resnet34, 32, 256), 'cifar100': (resnet34, 32, 64)},
+    'sketches': {'dogbreeds': (lite0, 80, 128), 'cifar10': (lite0, 32, 50), 'cifar100': (lite0, 32, 32)},
+}
 
 def lesson(
     name: str, # a data set, see `get_dataset`
 ) -> tuple[str, str, int, int]: # PATH (ends in '/'), architecture, picture size in pixels, batch size
-    "What a lesson starts with: sketches and the net on board, or, with `IMGCOURSE_FULL=1`, the full photos and the net that the old course used."
+    """What a lesson starts with: sketches and the net on board, or, with `IMGCOURSE_FULL=1`, the full photos
+    and the net that the old course used."""
     path = get_dataset(name)
-    arch, sz, bs = _full_settings.get(name, (resnet34, 224, 64)) if _full_wanted() else _sketch_settings.get(name, (lite0, 96, 64))
+    kind = 'full' if _full_wanted() else 'sketches'
+    arch, sz, bs = _settings[kind].get(name, _usual[kind])
     return f'{path}/', arch, sz, bs

@@ -7,7 +7,6 @@ __all__ = ['TensorBoard']
 
 # %% ../nbs/60_tensorboard.ipynb #9325f25e
 import warnings
-from itertools import count
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -16,23 +15,27 @@ from .transforms import PictureTransform
 
 # %% ../nbs/60_tensorboard.ipynb #83fcfa66
 class TensorBoard(Callback):
-    "Writes for TensorBoard: loss and learning rates of each training batch, losses and metrics of each epoch, the weights that learn as histograms, some pictures, and the graph of the net. Several trainings with one callback follow one another."
+    """Writes for TensorBoard: loss and learning rates of each training batch, losses and metrics of each epoch,
+    the weights that learn as histograms, some pictures, and the graph of the net.
+    Several trainings with one callback follow one another."""
     order, keep = 7, ('batch', 'epochs', 'seen')
+
     def __init__(
         self,
-        log_dir: str | Path = 'logs/run', # a folder for this run (if an earlier run has it, '-2' and so on is added); TensorBoard compares the runs below the folder it is given
+        # a folder for this run (if an earlier run has it, '-2' and so on is added);
+        # TensorBoard compares the runs below the folder it is given
+        log_dir: str | Path = 'logs/run',
         n_pictures: int = 16, # validation pictures to show
-    ): self.log_dir, self.n_pictures, self.batch, self.epochs, self.seen, self.writer = Path(log_dir), n_pictures, 0, 0, [], None
+    ):
+        self.log_dir, self.n_pictures = Path(log_dir), n_pictures
+        self.batch, self.epochs, self.seen, self.writer = 0, 0, [], None
 
     def before_fit(self, learn):
-        if not learn.accelerator.is_main_process: return
-        if not self.batch: self.log_dir = next(d for i in count(1) if not any((d := self.log_dir.with_name(self.log_dir.name + f'-{i}'*(i > 1))).glob('events.*')))
-        from torch.utils.tensorboard import SummaryWriter
-        self.writer, lrs = SummaryWriter(self.log_dir), [g['lr'] for g in learn.opt.param_groups]
-        self.groups = [lrs.index(lr) for lr in dict.fromkeys(lrs)] # one for each rate
-        if not self.batch: self.write_net(learn)
+        if learn.accelerator.is_main_process:
+            self.open_log(learn)
 
     def before_batch(self, learn): self.lrs = [g['lr'] for g in learn.opt.param_groups]
+
     def after_batch(self, learn):
         if self.writer and learn.training:
             self.seen.append((self.batch, learn.loss.detach(), [self.lrs[i] for i in self.groups]))
@@ -40,10 +43,38 @@ class TensorBoard(Callback):
 
     def after_epoch(self, learn):
         self.epochs += 1
-        if self.writer: self.write_batches(), self.write_epoch(learn)
+        if self.writer:
+            self.write_batches()
+            self.write_epoch(learn)
 
     def after_fit(self, learn):
-        if self.writer: self.write_batches(), self.writer.close()
+        if self.writer:
+            self.write_batches()
+            self.writer.close()
+
+# %% ../nbs/60_tensorboard.ipynb #7cb83356
+@patch
+def open_log(
+    self: TensorBoard,
+    learn: Learner, # before its training
+) -> None:
+    "Begin a log, or go on with it."
+    from torch.utils.tensorboard import SummaryWriter
+    first = not self.batch
+    if first:
+        self.log_dir = _free_folder(self.log_dir)
+    self.writer = SummaryWriter(self.log_dir)
+    lrs = [g['lr'] for g in learn.opt.param_groups]
+    self.groups = [lrs.index(lr) for lr in dict.fromkeys(lrs)] # one for each rate
+    if first:
+        self.write_net(learn)
+
+def _free_folder(folder):
+    place, i = folder, 1
+    while any(place.glob('events.*')):
+        i += 1
+        place = folder.with_name(f'{folder.name}-{i}')
+    return place
 
 # %% ../nbs/60_tensorboard.ipynb #ff6ce301
 @patch
@@ -51,18 +82,25 @@ def write_batches(self: TensorBoard) -> None:
     "Write what was noted of each batch."
     for batch, loss, lrs in self.seen:
         self.writer.add_scalar('batch/loss', loss, batch)
-        for i, lr in enumerate(lrs): self.writer.add_scalar(f'batch/learning rate{f" {i}" if i else ""}', lr, batch)
+        for i, lr in enumerate(lrs):
+            self.writer.add_scalar(f'batch/learning rate{f" {i}" if i else ""}', lr, batch)
     self.seen = []
 
 @patch
-def write_epoch(self: TensorBoard, learn: Learner) -> None:
+def write_epoch(
+    self: TensorBoard,
+    learn: Learner, # after an epoch
+) -> None:
     "Write losses, metrics and weights."
     for name, value in learn.history[-1].items():
-        if name != 'epoch': self.writer.add_scalar(f'epoch/{name}', value, self.epochs)
+        if name != 'epoch':
+            self.writer.add_scalar(f'epoch/{name}', value, self.epochs)
     for name, w in learn.model.named_parameters():
-        if not w.requires_grad: continue
-        if w.abs().max() < 1e20: self.writer.add_histogram(f'weights/{name}', w, self.epochs)
-        else: warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: some of its values are not numbers, or beyond all bounds')
+        if w.requires_grad and w.abs().max() < 1e20:
+            self.writer.add_histogram(f'weights/{name}', w, self.epochs)
+        elif w.requires_grad:
+            warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: '
+                          'some of its values are not numbers, or beyond all bounds', stacklevel=2)
     self.writer.flush()
 
 # %% ../nbs/60_tensorboard.ipynb #b876ddab
@@ -73,11 +111,15 @@ def write_net(
 ) -> None:
     "Write some validation pictures, if the net is given pictures, and the graph of the net, if it can be traced."
     ds = learn.loaders()[1].dataset
-    x, tfm = ds.__getitems__(list(range(min(max(self.n_pictures, 1), len(ds)))))[0], getattr(ds, 'tfm', None)
-    if x.ndim == 4 and self.n_pictures: self.writer.add_images('pictures', tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1))
+    x, _ = ds.__getitems__(list(range(min(max(self.n_pictures, 1), len(ds)))))
+    if x.ndim == 4 and self.n_pictures:
+        tfm = getattr(ds, 'tfm', None)
+        self.writer.add_images('pictures', tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1))
     learn.set_mode(False)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
             self.writer.add_graph(learn.model, x[:1].to(learn.accelerator.device), use_strict_trace=False)
-    except Exception as e: warnings.warn(f'TensorBoard will have no graph of this net: it cannot be traced ({type(e).__name__})')
+    except Exception as e:
+        warnings.warn('TensorBoard will have no graph of this net: it cannot be traced '
+                      f'({type(e).__name__})', stacklevel=2)

@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16',
            'vgg19', 'dn121', 'dn169', 'lite0', 'transforms_basic', 'transforms_side_on', 'transforms_top_down',
-           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'tfms_from_model']
+           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'validation_tfm',
+           'tfms_from_model']
 
 # %% ../nbs/51_transforms.ipynb #06497dd8
 import math
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Callable, Literal, Sequence
+from typing import Literal
 import numpy as np, timm, torch
 from fastcore.basics import patch
 from PIL import Image
@@ -78,6 +80,8 @@ class PictureTransform:
     ):
         self.steps, self.min_side = v2.Compose(steps or [v2.Identity()]), min_side
         self.mean, self.std = tuple(mean), tuple(std)
+        # what `validation_tfm` makes it from; None for other steps
+        self.config = None if steps else {'mean': self.mean, 'std': self.std, 'side': min_side}
         self.normalize = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 
     def __call__(self, im: Image.Image) -> torch.Tensor: return self.finish([self.steps(im)])[0]
@@ -102,6 +106,25 @@ def denorm(
     mean, std = (torch.tensor(t, device=x.device).view(3, 1, 1) for t in (self.mean, self.std))
     return (x*std + mean).clamp(0, 1)
 
+# %% ../nbs/51_transforms.ipynb #d9e8bbdd
+def validation_tfm(
+    mean: Sequence[float], # of each channel, 0 to 1
+    std: Sequence[float], # likewise
+    side: int, # pictures are resized until their shorter side has so many pixels
+    size: int | None = None, # of the square that is cut out of their middle, in pixels; None: they stay as they are
+    squish: bool = False, # make them squares of that side, whatever their shape
+    interpolation: str = 'bilinear', # or 'bicubic', …
+) -> PictureTransform: # that has these values in `config`
+    "The transform for validation pictures, made from plain values."
+    if size is None:
+        return PictureTransform([], side, mean, std)
+    how = {'interpolation': v2.InterpolationMode(interpolation), 'antialias': True}
+    steps = [v2.Resize((side, side) if squish else side, **how), v2.CenterCrop(size)]
+    tfm = PictureTransform(steps, side, mean, std)
+    tfm.config = {'mean': tfm.mean, 'std': tfm.std, 'side': side, 'size': size, 'squish': squish,
+                  'interpolation': interpolation}
+    return tfm
+
 # %% ../nbs/51_transforms.ipynb #bc189831
 def tfms_from_model(
     arch: str | Callable, # the model that will see the pictures
@@ -119,8 +142,8 @@ def tfms_from_model(
     zoom = 1 if max_zoom is None else max_zoom
     _check_tfms(arch, cfg, sz, zoom, pad, crop_type)
     how = {'interpolation': v2.InterpolationMode(cfg.interpolation), 'antialias': True}
-    val = [v2.Resize((sz, sz) if crop_type == 'squish' else sz, **how), v2.CenterCrop(sz)]
-    trn = val[:1] if crop_type == 'squish' else []
+    val_tfm = validation_tfm(cfg.mean, cfg.std, sz, sz, crop_type == 'squish', cfg.interpolation)
+    trn = val_tfm.steps.transforms[:1] if crop_type == 'squish' else []
     if zoom > 1:
         trn.append(v2.RandomResize(sz, round(sz*zoom) + 1, **how))
     else:
@@ -129,8 +152,7 @@ def tfms_from_model(
     if pad:
         trn.append(v2.Pad(pad, padding_mode='reflect'))
     trn.append(v2.CenterCrop(sz) if crop_type == 'center' else v2.RandomCrop(sz))
-    trn_tfm = PictureTransform(trn, round(sz*zoom), cfg.mean, cfg.std)
-    return trn_tfm, PictureTransform(val, sz, cfg.mean, cfg.std)
+    return PictureTransform(trn, round(sz*zoom), cfg.mean, cfg.std), val_tfm
 
 # %% ../nbs/51_transforms.ipynb #d56b5434
 def _check_tfms(arch, cfg, sz, zoom, pad, crop_type):

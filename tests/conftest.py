@@ -39,7 +39,7 @@ def ctrl_c():
 
 @pytest.fixture(scope='session')
 def sketches(cache):
-    from imgcourse.data import get_dataset
+    from imgcourse.sources import get_dataset
     return get_dataset('dogscats')
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-import imgcourse.finetune
-from imgcourse.checkpoint import Checkpoint, random_state, read_state, read_whole, set_random_state, write_whole
-from imgcourse.data import ImageClassifierData, lite0, tfms_from_model, transforms_side_on
-from imgcourse.features import WeightsError, create_backbone
+from imgcourse.checkpoint import Checkpoint, Clip, _read_state, random_state, set_random_state
+from imgcourse.data import ImageClassifierData
+from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
+from imgcourse.features import WeightsError, create_backbone, read_whole, write_whole
 from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
 from imgcourse.schedule import EarlyStopping
 
@@ -25,7 +25,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
-def learner(data, seed=1, precompute=True, **kw): set_seed(seed); l = ConvLearner.pretrained(SMALL, data, precompute, weights=WEIGHTS, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, seed=1, precompute=True, **kw): set_seed(seed); return ConvLearner.pretrained(SMALL, data, precompute, weights=WEIGHTS, **kw).silent()
 def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(.3), nn.Linear(8, 2))
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
 def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
@@ -44,10 +44,10 @@ def train(folder, models, seed, kind, out, resume=True):
     set_seed(seed)
     data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model(SMALL, 64, aug_tfms=transforms_side_on, max_zoom=1.2))
     learn = ConvLearner.pretrained(SMALL, data, weights=folder.parent/WEIGHTS, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
-    learn.models_path, learn.cbs = Path(models), learn.cbs[:1]
+    learn.silent().models_path = Path(models)
     learn.freeze_to(-2)
     cbs = [Checkpoint(part=.8)] if resume else []
-    if kind == 'one cycle': learn.accumulate, learn.clip = 2, 1.; learn.fit_one_cycle(5, slice(1e-4, 3e-3), cbs=cbs)
+    if kind == 'one cycle': learn.accumulate = 2; learn.fit_one_cycle(5, slice(1e-4, 3e-3), cbs=[Clip(1.), *cbs])
     else: learn.fit([1e-4, 1e-3, 1e-2], 2, cycle_len=1, cycle_mult=4, cbs=cbs)
     save_file({k: v.contiguous() for k, v in learn.full.state_dict().items()}, f'{out}.new'); Path(f'{out}.json').write_text(json.dumps(learn.history)); os.replace(f'{out}.new', out)
 
@@ -74,7 +74,7 @@ def test_killed_at_random_moments(sketches, tmp_path, kind):
             if not out.exists(): break
             out.unlink(), shutil.rmtree(models); pause /= 2   # it was faster than the one that was timed
         assert p.exitcode == -signal.SIGKILL
-        places |= {(s[1]['epoch'], s[1]['batch']) for f in models.glob('run.?.safetensors') if (s := read_state(f))}
+        places |= {(s[1]['epoch'], s[1]['batch']) for f in models.glob('run.?.safetensors') if (s := _read_state(f))}
         p = start(models, 100 + i, kind, out); p.join(); assert p.exitcode == 0   # another seed: all chance must come from the checkpoint
         assert same(load_file(out), want) and Path(f'{out}.json').read_text() == history, f'kill {i}'
     assert len(places) >= 3, 'the kills came at different places'
@@ -144,16 +144,18 @@ def test_plain_learner_resumes(data):
 
 # ---- save and load
 def test_save_and_load(data):
-    a = learner(data); a.fit(.01, 2); file = a.save('a')
+    a = learner(data)
+    with pytest.raises(ValueError, match='no training'): a.save_state('a')
+    a.fit(.01, 2); file = a.save_state('a')
     assert file == Path('models/a.safetensors') and file.exists() and Path('models/a.state.safetensors').exists() and same(load_file(file), state(a))
     b = learner(data, seed=2); b.load('a.safetensors')
     assert np.array_equal(a.predict(), b.predict()) and same(state(a), state(b)) and b.history == []
-    b.fit(.01, 1); b.load('a', state=True)
+    b.fit(.01, 1); b.load_state('a')
     assert b.history == a.history and all(torch.equal(x['momentum_buffer'], y['momentum_buffer']) for x, y in zip(a.opt.state_dict()['state'].values(), b.opt.state_dict()['state'].values()))
     save_file({'x': torch.ones(1)}, 'models/a.state.safetensors')
-    with pytest.raises(WeightsError, match='no state'): b.load('a', state=True)
-    b.save('b', state=False)
-    with pytest.raises(WeightsError, match='no state'): b.load('b', state=True)
+    with pytest.raises(WeightsError, match='no state'): b.load_state('a')
+    b.save('b')
+    with pytest.raises(WeightsError, match='no state'): b.load_state('b')
     plain = learner(data, precompute=False); plain.load('a'); assert np.abs(np.exp(plain.predict()) - np.exp(a.predict())).max() < .03
 
 class Bomb:
@@ -184,7 +186,7 @@ def test_what_does_not_belong_is_refused(data, few):
 def test_an_older_file_stays_when_writing_fails(tmp_path, monkeypatch):
     write_whole({'x': torch.ones(3)}, tmp_path/'f.safetensors', {'n': 1})
     def full(fd): os.ftruncate(fd, 9); raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('imgcourse.checkpoint.os.fsync', full)
+    monkeypatch.setattr('imgcourse.features.os.fsync', full)
     with pytest.raises(OSError): write_whole({'x': torch.zeros(3)}, tmp_path/'f.safetensors', {'n': 2})
     t, about = read_whole(tmp_path/'f.safetensors'); assert about == {'n': 1} and t['x'].sum() == 3
 
@@ -239,7 +241,7 @@ def test_clipping(data):
         def after_batch(self, learn):
             if learn.training: steps.append(sum(((a - b.detach())**2).sum().item() for a, b in zip(self.w, (learn.head[0].weight, learn.head[0].bias)))**.5)
     for clip in (None, .01):
-        l = linear(data); l.opt_fn, l.clip = torch.optim.SGD, clip; l.fit(.1, 1, cbs=[Length()])
+        l = linear(data); l.opt_fn = torch.optim.SGD; l.fit(.1, 1, cbs=[Length(), *([Clip(clip)] if clip else [])])
     assert max(steps[3:]) <= .1*.01*1.001 and max(steps[:3]) > .002
 
 def test_half_length_numbers(data):
@@ -251,10 +253,14 @@ def test_half_length_numbers(data):
     assert set(seen) == {torch.float32}, 'nothing of it stays after the training'
     l.precision = 'no'; l.fit(1e-3, 1); l.precision = None; l.fit(1e-3, 1)
 
-@pytest.mark.parametrize('name, value', [('precision', 'fp7'), ('precision', 16), ('accumulate', 0), ('accumulate', 1.5), ('clip', 0), ('clip', -1), ('clip', 'x')])
+@pytest.mark.parametrize('name, value', [('precision', 'fp7'), ('precision', 16), ('accumulate', 0), ('accumulate', 1.5)])
 def test_bad_settings(data, name, value):
     l = learner(data); setattr(l, name, value)
     with pytest.raises(ValueError, match=name): l.fit(.01, 1)
+
+@pytest.mark.parametrize('length', [0, -1, 'x'])
+def test_bad_clips(length):
+    with pytest.raises(ValueError, match='length of the gradient'): Clip(length)
 
 # ---- two processes
 SCRIPT = """
@@ -272,7 +278,7 @@ learn.fit(.03, 3, cycle_len=1, best_save_name='best')
 learn.precompute = False            # augmented pictures: the same ones, whichever process takes them
 learn.fit(.01, 1)
 learn.lr_find(num_it=20)
-learn.save(sys.argv[2], state=False)
+learn.save(sys.argv[2])
 from accelerate import PartialState
 print('counts', PartialState().process_index, PartialState().num_processes, counts, [round(h['training loss'], 5) for h in learn.history], [round(h['validation loss'], 5) for h in learn.history], [round(float(l), 5) for l in learn.sched.losses[:10]], flush=True)
 """
@@ -332,7 +338,7 @@ def test_nan_after_resuming(data):
     assert not same(state(l), state(fresh))
     l = learner(data); 
     with pytest.raises(FloatingPointError): l.fit(1e15, 3, cbs=[Checkpoint('wild', part=1)])
-    found = [s for f in Path('models').glob('wild.?.safetensors') if (s := read_state(f))]
+    found = [s for f in Path('models').glob('wild.?.safetensors') if (s := _read_state(f))]
     assert found and all(torch.isfinite(t).all() for f in Path('models').glob('wild.?.safetensors') for t in read_whole(f)[0].values() if t.is_floating_point())
 
 def test_a_validation_loss_that_is_no_number(few):
@@ -349,7 +355,7 @@ def test_plans_differ_in_cycles_and_pictures(data, few):
     with pytest.raises(ValueError, match='accumulate'): l.fit(.01, 4, cycle_len=1, resume=True)
 
 def test_a_state_of_other_layers(data):
-    a = learner(data, precompute=False); a.fit(.01, 1); a.save('a')
+    a = learner(data, precompute=False); a.fit(.01, 1); a.save_state('a')
     b = learner(data, seed=2, precompute=False); b.unfreeze(); b.fit(1e-4, 1); before = state(b)
-    with pytest.raises(WeightsError, match='other layers'): b.load('a', state=True)
+    with pytest.raises(WeightsError, match='other layers'): b.load_state('a')
     assert same(state(b), before)

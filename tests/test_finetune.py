@@ -2,10 +2,11 @@
 import numpy as np, pytest, torch
 import torch.nn.functional as F
 from torch import nn
-import imgcourse.checkpoint
-from imgcourse.data import ImageClassifierData, lite0, tfms_from_model
+
+from imgcourse.data import ImageClassifierData
+from imgcourse.transforms import lite0, tfms_from_model, transforms_shear_zoom
 from imgcourse.features import create_backbone
-from imgcourse.finetune import binary_loss, dense_head, split_layers, spread_rates, transforms_shear_zoom
+from imgcourse.finetune import binary_loss, dense_head, split_layers, spread_rates
 from imgcourse.learner import ConvLearner, set_seed
 
 TFMS = tfms_from_model(lite0, 64)
@@ -13,7 +14,7 @@ TFMS = tfms_from_model(lite0, 64)
 @pytest.fixture
 def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
 
-def learner(data, **kw): set_seed(1); l = ConvLearner.pretrained(lite0, data, **kw); l.cbs = l.cbs[:1]; return l
+def learner(data, **kw): set_seed(1); return ConvLearner.pretrained(lite0, data, **kw).silent()
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
 def changed(learn, before): return {k for k, v in state(learn).items() if not torch.equal(v, before[k])}
 

@@ -1,17 +1,30 @@
+"The loop, its callbacks, the head, predictions, weights in files; and what is refused before any work."
 import re
-import numpy as np, pytest, torch
+import subprocess
+import sys
+from functools import partial
+import numpy as np
+import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn
-import imgcourse.finetune, imgcourse.checkpoint
-from imgcourse.data import ImageClassifierData, lite0, tfms_from_model, transforms_side_on
-from imgcourse.learner import Callback, ConvLearner, Learner, accuracy, accuracy_np, make_head, set_seed
+from imgcourse.data import ImageClassifierData
+from imgcourse.learner import (Callback, ConvLearner, Learner, Metrics, Progress, accuracy, accuracy_np, logprobs,
+                               make_head, set_seed)
+from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
 
 TFMS = tfms_from_model(lite0, 64)
 
-@pytest.fixture
-def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS, test_name='valid')
 
-def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+@pytest.fixture
+def data(few):
+    return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS, test_name='valid')
+
+
+def small_net():
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.ReLU(), pooled, nn.Linear(8, 2))
+
 
 # ---- the must-shows on sketches
 def test_three_lines_on_sketches(sketches):
@@ -26,33 +39,56 @@ def test_three_lines_on_sketches(sketches):
     assert np.mean(got) >= .97
     assert accuracy_np(learn.predict(), data.val_y) == pytest.approx(learn.history[-1]['accuracy'])
 
+
 # ---- the loop
-def test_fit_is_the_plain_loop(few):
-    "The same weights as a loop written by hand, step by step."
-    data = ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
-    torch.manual_seed(0); a = small_net()
-    torch.manual_seed(0); b = small_net()
-    learn = Learner(a, data)
-    torch.manual_seed(1); learn.fit(.1, 2)
-    opt = torch.optim.SGD(b.parameters(), lr=.1, momentum=.9)
-    torch.manual_seed(1); data.trn_dl.sampler.seed = int(torch.randint(2**62, ()))
-    for epoch in range(2):
+def plain_loop(model, data, seed, epochs):
+    "Training and validation loss of the last epoch."
+    opt = torch.optim.SGD(model.parameters(), lr=.1, momentum=.9)
+    torch.manual_seed(seed)
+    data.trn_dl.sampler.seed = int(torch.randint(2**62, ()))
+    for epoch in range(epochs):
         data.trn_dl.sampler.set_epoch(epoch)
         losses = []
         for x, y in data.trn_dl:
-            loss = F.cross_entropy(b(x), y); loss.backward(); opt.step(); opt.zero_grad(); losses.append(loss.item()*len(y))
-        with torch.no_grad(): vl = sum(F.cross_entropy(b(x), y, reduction='sum').item() for x, y in data.val_dl)
-    for p, q in zip(a.parameters(), b.parameters()): assert torch.allclose(p.cpu(), q, atol=1e-6)
-    assert learn.history[-1]['training loss'] == pytest.approx(sum(losses)/24, rel=1e-4) and learn.history[-1]['validation loss'] == pytest.approx(vl/12, rel=1e-4)
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+            losses.append(loss.item()*len(y))
+    with torch.no_grad():
+        val = sum(F.cross_entropy(model(x), y, reduction='sum').item() for x, y in data.val_dl)
+    return sum(losses)/len(data.trn_ds), val/len(data.val_ds)
+
+
+def test_fit_is_the_plain_loop(few):
+    "The same weights as a loop written by hand, step by step."
+    data = ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
+    torch.manual_seed(0)
+    fitted = small_net()
+    torch.manual_seed(0)
+    by_hand = small_net()
+    learn = Learner(fitted, data)
+    torch.manual_seed(1)
+    learn.fit(.1, 2)
+    training, validation = plain_loop(by_hand, data, 1, 2)
+    for p, q in zip(fitted.parameters(), by_hand.parameters()):
+        assert torch.allclose(p.cpu(), q, atol=1e-6)
+    assert learn.history[-1]['training loss'] == pytest.approx(training, rel=1e-4)
+    assert learn.history[-1]['validation loss'] == pytest.approx(validation, rel=1e-4)
+
 
 def test_callbacks_are_called_in_order(data):
     seen = []
     class Note(Callback):
         def __getattr__(self, name):
-            if name.split('_')[0] in ('before', 'after'): return lambda learn: seen.append(name)
+            if name.split('_')[0] in ('before', 'after'):
+                return lambda learn: seen.append(name)
             raise AttributeError(name)
     Learner(small_net(), data).fit(.01, 1, cbs=[Note()])
-    assert seen == ['before_fit', 'before_epoch'] + ['before_pass', *['before_batch', 'after_batch']*3, 'after_pass'] + ['before_pass', *['before_batch', 'after_batch']*2, 'after_pass'] + ['after_epoch', 'after_fit']
+    training = ['before_pass', *['before_batch', 'before_step', 'after_batch']*3, 'after_pass']
+    validation = ['before_pass', *['before_batch', 'after_batch']*2, 'after_pass']
+    assert seen == ['before_fit', 'before_epoch', *training, *validation, 'after_epoch', 'after_fit']
+
 
 def test_after_fit_is_called_when_something_breaks(data):
     class Break(Callback):
@@ -60,96 +96,312 @@ def test_after_fit_is_called_when_something_breaks(data):
         def after_batch(self, learn): raise KeyboardInterrupt
         def after_fit(self, learn): self.ended = True
     cb = Break()
-    with pytest.raises(KeyboardInterrupt): Learner(small_net(), data).fit(.01, 1, cbs=[cb])
+    with pytest.raises(KeyboardInterrupt):
+        Learner(small_net(), data).fit(.01, 1, cbs=cb)
     assert cb.ended
 
+
 def test_same_seed_same_result(data):
-    def run(): set_seed(3); l = ConvLearner.pretrained(lite0, data, precompute=True); l.fit(.01, 2); return l.predict()
+    def run():
+        set_seed(3)
+        learn = ConvLearner.pretrained(lite0, data, precompute=True)
+        learn.fit(.01, 2)
+        return learn.predict()
     assert np.array_equal(run(), run())
+
 
 def test_lines_in_a_terminal(data, capsys):
     Learner(small_net(), data).fit(.01, 2)
-    lines = capsys.readouterr().out.strip().split('\n')
-    assert lines[0].split() == ['epoch', 'training', 'loss', 'validation', 'loss', 'accuracy', 'time'] and len(lines) == 3
-    assert all(re.fullmatch(r'\s*%d\s+\d+\.\d{5}\s+\d+\.\d{5}\s+[01]\.\d{5}\s+\d+\.\d\d s' % i, l) for i, l in enumerate(lines[1:]))
+    head, *lines = capsys.readouterr().out.strip().split('\n')
+    assert head.split() == ['epoch', 'training', 'loss', 'validation', 'loss', 'accuracy', 'time']
+    assert len(lines) == 2
+    for i, line in enumerate(lines):
+        assert re.fullmatch(rf'\s*{i}\s+\d+\.\d{{5}}\s+\d+\.\d{{5}}\s+[01]\.\d{{5}}\s+\d+\.\d\d s', line)
+
+
+def test_a_silent_learner(data, capsys):
+    Learner(small_net(), data).silent().fit(.01, 1)
+    assert capsys.readouterr().out == ''
+
 
 def test_metrics_see_the_whole_validation_set(data):
     from torchmetrics.classification import MulticlassF1Score
     sizes = []
-    def count(preds, targs): sizes.append(len(targs)); return torch.tensor(0.)
-    learn = Learner(small_net(), data, metrics=[count, MulticlassF1Score(num_classes=2)]); learn.fit(.01, 1)
-    assert sizes == [12] and set(learn.history[0]) == {'epoch', 'training loss', 'validation loss', 'count', 'MulticlassF1Score'}
+    def count(preds, targs):
+        sizes.append(len(targs))
+        return torch.tensor(0.)
+    learn = Learner(small_net(), data, metrics=[count, MulticlassF1Score(num_classes=2)])
+    learn.fit(.01, 1)
+    assert sizes == [12]
+    assert set(learn.history[0]) == {'epoch', 'training loss', 'validation loss', 'count', 'MulticlassF1Score'}
 
-@pytest.mark.parametrize('args, message', [((0., 1), 'above 0'), ((-.1, 1), 'above 0'), ((float('nan'), 1), 'above 0'), (([.1, -.2], 1), 'above 0'), (([.1, .2, .3, .4], 1), 'layer groups'), ((float('inf'), 1), 'above 0'), ((.1, 0), 'n_cycle'), ((.1, 1.5), 'n_cycle')])
-def test_bad_rates_and_epochs(data, args, message):
-    with pytest.raises(ValueError, match=message): Learner(small_net(), data).fit(*args)
+
+class Elsewhere(torch.Tensor):
+    "A tensor that says whether it was taken to the CPU."
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        out = super().__torch_function__(func, types, args, kwargs or {})
+        return out.as_subclass(torch.Tensor) if func is torch.Tensor.cpu else out
+
+
+def test_losses_are_computed_where_the_predictions_are(data):
+    "A loss function may hold weights there; so also in validation."
+    kinds = []
+    class There(nn.Module):
+        def forward(self, x): return x.as_subclass(Elsewhere)
+    def loss(preds, targs):
+        kinds.append(type(preds))
+        return F.cross_entropy(preds.as_subclass(torch.Tensor), targs)
+    Learner(nn.Sequential(small_net(), There()), data, loss_fn=loss).fit(.01, 1)
+    assert len(kinds) == 3 + 2 + 1 and set(kinds) == {Elsewhere}, 'batches of training and validation, and all at once'
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_class_weights_on_a_gpu(data):
+    weights = torch.tensor([1., 2.], device='cuda')
+    learn = Learner(small_net(), data, loss_fn=nn.CrossEntropyLoss(weights))
+    learn.fit(.01, 1)
+    assert np.isfinite(learn.history[0]['validation loss'])
+
+
+# ---- at the door
+BAD_RATES = [0., -.1, float('nan'), float('inf'), [.1, -.2], [.1, .2, .3, .4]]
+
+
+@pytest.mark.parametrize('lrs', BAD_RATES)
+def test_bad_rates(data, lrs):
+    with pytest.raises(ValueError, match=r'above 0|layer groups|learning rate'):
+        Learner(small_net(), data).fit(lrs, 1)
+
+
+@pytest.mark.parametrize('n', [0, 1.5, '3', True])
+def test_bad_epochs(data, n):
+    with pytest.raises(ValueError, match=r'n_cycle is the number of .*a whole number of at least 1'):
+        Learner(small_net(), data).fit(.1, n)
+
+
+@pytest.fixture(scope='module')
+def arrays():
+    x = np.random.RandomState(0).randint(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    part = x, np.arange(12) % 2
+    return ImageClassifierData.from_arrays('.', part, part, bs=4, tfms=tfms_from_model(lite0, 32))
+
+
+class Wrong(Callback):
+    "One that is never made."
+
+
+@pytest.mark.parametrize('args, message', [
+    (dict(metrics=['accuracy']), "metric is a function .*such as accuracy, not 'accuracy'"),
+    (dict(metrics='accuracy'), "metric is a function .*not 'accuracy'"),
+    (dict(metrics=nn.L1Loss), r'L1Loss is a class: metrics=L1Loss\(\)'),
+    (dict(metrics=[accuracy, accuracy]), 'name of its own'),
+    (dict(loss_fn=nn.CrossEntropyLoss), r'CrossEntropyLoss is a class: loss_fn=CrossEntropyLoss\(\)'),
+    (dict(loss_fn='cross_entropy'), "loss_fn is a function .*not 'cross_entropy'"),
+    (dict(opt_fn='adam'), "opt_fn makes an optimizer .*not 'adam'"),
+    (dict(opt_fn=torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)), 'opt_fn makes an optimizer'),
+    (dict(cbs=Wrong), r'Wrong is a class of callbacks; make one: cbs=Wrong\(\)'),
+    (dict(cbs=[print]), 'cbs are callbacks'),
+    (dict(cbs='Metrics'), "cbs are callbacks.* 'Metrics' is none"),
+    (dict(precision='fp7'), "precision is 'no', 'bf16' or 'fp16', not 'fp7'"),
+    (dict(precision=16), 'precision'),
+    (dict(accumulate=0), 'accumulate is the number of batches for a step'),
+    (dict(accumulate=1.5), 'accumulate')])
+def test_what_a_learner_cannot_be_made_of(arrays, args, message):
+    with pytest.raises(ValueError, match=message):
+        Learner(small_net(), arrays, **args)
+
+
+@pytest.mark.parametrize('cbs', [Wrong, [print], 'Metrics'])
+def test_callbacks_of_a_fit_are_checked(arrays, cbs):
+    learn = Learner(small_net(), arrays)
+    with pytest.raises(ValueError, match='callbacks'):
+        learn.fit(.1, 1, cbs=cbs)
+    assert learn.history == []
+
+
+def test_settings_are_checked_again_before_a_training(arrays):
+    learn = Learner(small_net(), arrays)
+    learn.accumulate = 0
+    with pytest.raises(ValueError, match='accumulate'):
+        learn.fit(.1, 1)
+
+
+def test_one_or_several(arrays, capsys):
+    "A metric, a callback: alone or in a list."
+    for several in (True, False):
+        progress = Progress()
+        metrics, cbs = ([accuracy], [progress]) if several else (accuracy, progress)
+        learn = Learner(small_net(), arrays, metrics=metrics, cbs=cbs)
+        learn.fit(.1, 1, cbs=Wrong())
+        assert 'accuracy' in learn.history[0]
+        assert [cb for cb in learn.cbs if isinstance(cb, Progress)] == [progress], 'it took the place of the default'
+    assert capsys.readouterr().out.count('accuracy') == 2
+
+
+@pytest.mark.parametrize('name, hint', [
+    ('after_bach', 'did you mean after_batch'), ('befor_fit', 'did you mean before_fit'),
+    ('on_epoch_end', 'there are before_fit'), ('before_epochs', 'did you mean before_epoch'),
+    ('after_training', 'after_fit')])
+def test_a_misspelt_moment_is_refused_where_it_is_defined(name, hint):
+    with pytest.raises(ValueError, match=f'Mine.{name} would never be called; .*{hint}'):
+        type('Mine', (Callback,), {name: lambda self, learn: None})
+
+
+def test_other_methods_of_a_callback_are_free():
+    type('Mine', (Callback,), {'check': lambda self: None, 'batch': 3, 'write_epoch': lambda self: None})
+
+
+def test_an_import_of_the_module_is_enough():
+    "A learner trains, predicts, saves and loads with imgcourse.learner alone."
+    code = '''
+import sys, numpy as np, torch
+from torch import nn
+from imgcourse.data import ImageClassifierData
+from imgcourse.learner import Learner, set_seed
+from imgcourse.transforms import lite0, tfms_from_model
+assert not {'imgcourse.' + m for m in ('schedule', 'finetune', 'checkpoint', 'all')} & set(sys.modules)
+x = np.random.RandomState(0).randint(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+part = x, np.arange(12) % 2
+data = ImageClassifierData.from_arrays('.', part, part, bs=4, tfms=tfms_from_model(lite0, 32))
+learn = Learner(nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), data)
+learn.fit(.01, 1)
+before = learn.predict()
+learn.save('net')
+learn.full[1].weight.data.zero_()
+learn.load('net')
+assert np.array_equal(learn.predict(), before)
+'''
+    subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+
 
 # ---- backbone and head
-def test_only_the_head_learns(data):
-    for precompute in (True, False):
-        learn = ConvLearner.pretrained(lite0, data, precompute=precompute)
-        before = {k: v.clone() for k, v in learn.full.state_dict().items()}
-        learn.fit(.01, 1)
-        changed = {k.split('.')[0] for k, v in learn.full.state_dict().items() if not torch.equal(v.cpu(), before[k].cpu())}
-        assert changed == {'2'}, 'backbone (statistics of its batch norms included) and pooling stay; the head changes'
+@pytest.mark.parametrize('precompute', [True, False])
+def test_only_the_head_learns(data, precompute):
+    learn = ConvLearner.pretrained(lite0, data, precompute=precompute)
+    before = {k: v.clone() for k, v in learn.full.state_dict().items()}
+    learn.fit(.01, 1)
+    changed = {k for k, v in learn.full.state_dict().items() if not torch.equal(v.cpu(), before[k].cpu())}
+    assert {k.split('.')[0] for k in changed} == {'2'}, 'backbone (with its batch norms) and pooling stay'
+
 
 def test_precompute_on_and_off_agree(data):
     "Stored features or the whole network: the same predictions, up to the number format."
-    learn = ConvLearner.pretrained(lite0, data, precompute=True); learn.fit(.01, 2)
-    a = learn.predict(); learn.precompute = False; b = learn.predict()
-    assert np.abs(np.exp(a) - np.exp(b)).max() < .03
-    with torch.no_grad(): c = learn.full(torch.stack([data.val_ds[i][0] for i in range(12)]).to(next(learn.full.parameters()).device)).cpu()
-    assert np.allclose(b, c, atol=1e-3)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True)
+    learn.fit(.01, 2)
+    stored = learn.predict()
+    learn.precompute = False
+    whole = learn.predict()
+    assert np.abs(np.exp(stored) - np.exp(whole)).mean() < .03
+    x = torch.stack([data.val_ds[i][0] for i in range(12)])
+    with torch.no_grad():
+        direct = learn.full(x.to(next(learn.full.parameters()).device)).cpu()
+    assert np.allclose(whole, direct, atol=1e-3)
+
+
+def first_batches(learn, seed):
+    torch.manual_seed(seed)
+    return torch.cat([x for x, _ in learn.loaders()[0]])
+
 
 def test_augmentation_reaches_the_network(few):
-    data = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.1))
-    learn = ConvLearner.pretrained(lite0, data, precompute=True)
-    batches = lambda: torch.cat([x for x, _ in sorted(((x, y) for x, y in learn.loaders()[0]), key=lambda b: 0)])
-    torch.manual_seed(0); a = batches(); torch.manual_seed(0); b = batches()
-    assert torch.equal(a, b) and a.ndim == 2
+    tfms = tfms_from_model(lite0, 64, aug_tfms=transforms_side_on, max_zoom=1.1)
+    learn = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=8, tfms=tfms), precompute=True)
+    assert first_batches(learn, 0).ndim == 2
+    assert torch.equal(first_batches(learn, 0), first_batches(learn, 0))
     learn.precompute = False
-    torch.manual_seed(0); a = batches(); torch.manual_seed(1); b = batches()
-    assert not torch.equal(a, b) and a.shape[1:] == (3, 64, 64)
+    one, other = first_batches(learn, 0), first_batches(learn, 1)
+    assert not torch.equal(one, other) and one.shape[1:] == (3, 64, 64)
     learn.fit(.01, 1)
 
+
 def test_predictions(data):
-    learn = ConvLearner.pretrained(lite0, data, precompute=True); learn.fit(.01, 1)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True)
+    learn.fit(.01, 1)
     p, y = learn.predict_with_targs()
-    assert p.shape == (12, 2) and p.dtype == np.float32 and np.allclose(np.exp(p).sum(1), 1, atol=1e-5) and np.array_equal(y, data.val_y)
+    assert p.shape == (12, 2) and p.dtype == np.float32
+    assert np.allclose(np.exp(p).sum(1), 1, atol=1e-5) and np.array_equal(y, data.val_y)
     t, y = learn.predict_with_targs(is_test=True)
     assert np.allclose(t, p, atol=1e-5) and set(y) == {-1}, 'the test folder holds the same pictures'
     assert np.array_equal(learn.predict(is_test=True), t)
     data.test_ds = None
-    with pytest.raises(ValueError, match='test_name'): learn.predict(is_test=True)
+    with pytest.raises(ValueError, match='test_name'):
+        learn.predict(is_test=True)
+
+
+def test_logprobs():
+    z = torch.randn(5, 3)
+    assert torch.allclose(logprobs(z), logprobs(logprobs(z))), 'of logprobs the same'
+    one = logprobs(z[:, :1])
+    assert torch.allclose(one[:, 1].exp(), z[:, 0].sigmoid()) and torch.allclose(one.exp().sum(1), torch.ones(5))
+
 
 def test_head():
     head = make_head(20, 5, [16, 8], [.1, .2, .3])
-    assert [type(l).__name__ for l in head] == ['BatchNorm1d', 'Dropout', 'Linear', 'ReLU']*2 + ['BatchNorm1d', 'Dropout', 'Linear', 'LogSoftmax']
-    assert [l.p for l in head if isinstance(l, nn.Dropout)] == [.1, .2, .3] and [l.out_features for l in head if isinstance(l, nn.Linear)] == [16, 8, 5]
+    kinds = [type(layer).__name__ for layer in head]
+    assert kinds == ['BatchNorm1d', 'Dropout', 'Linear', 'ReLU']*2 + ['BatchNorm1d', 'Dropout', 'Linear', 'LogSoftmax']
+    assert [layer.p for layer in head if isinstance(layer, nn.Dropout)] == [.1, .2, .3]
+    assert [layer.out_features for layer in head if isinstance(layer, nn.Linear)] == [16, 8, 5]
     assert torch.allclose(head(torch.randn(4, 20)).exp().sum(1), torch.ones(4))
-    with pytest.raises(ValueError, match='3 numbers'): make_head(20, 5, [16, 8], [.1])
+    with pytest.raises(ValueError, match='3 numbers'):
+        make_head(20, 5, [16, 8], [.1])
 
-def test_pretrained_refuses_what_does_not_fit(data, few):
-    with pytest.raises(ValueError, match='resnet34'): ConvLearner.pretrained('resnet43', data)
+
+def test_pretrained_refuses_data_of_another_net(data, few):
+    with pytest.raises(ValueError, match='resnet34'):
+        ConvLearner.pretrained('resnet43', data)
     other = ImageClassifierData.from_paths(few, tfms=tfms_from_model('resnet34', 96))
-    with pytest.raises(ValueError, match='channel means'): ConvLearner.pretrained(lite0, other)
-    for w in (None, '/no/such/file'):
-        with pytest.raises(ValueError, match='ps needs'): ConvLearner.pretrained(lite0, data, ps=[.1], weights=w)
-    with pytest.raises(ValueError, match='at least two pictures'): ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
-    with pytest.raises(ValueError, match='name of its own'): ConvLearner.pretrained(lite0, data, metrics=[accuracy, accuracy])
+    with pytest.raises(ValueError, match='channel means'):
+        ConvLearner.pretrained(lite0, other)
+    with pytest.raises(ValueError, match='at least two pictures'):
+        ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
+
+
+@pytest.mark.parametrize('weights', [None, '/no/such/file'])
+def test_dropouts_are_checked_before_weights_are_sought(data, weights):
+    with pytest.raises(ValueError, match='ps needs'):
+        ConvLearner.pretrained(lite0, data, ps=[.1], weights=weights)
+
+
+def test_pretrained_checks_metrics(data):
+    with pytest.raises(ValueError, match='name of its own'):
+        ConvLearner.pretrained(lite0, data, metrics=[accuracy, accuracy])
+
 
 def test_any_module(data):
     learn = ConvLearner.from_model(small_net(), data, opt_fn=torch.optim.Adam)
     learn.fit(.01, 1)
     assert np.allclose(np.exp(learn.predict()).sum(1), 1, atol=1e-5)
-    with pytest.raises(ValueError, match=r'must give \(1, 2\)'): ConvLearner.from_model(nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 7)), data)
+    seven = nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 7))
+    with pytest.raises(ValueError, match=r'must give \(1, 2\)'):
+        ConvLearner.from_model(seven, data)
+    with pytest.raises(ValueError, match=r'those of the data are \(64, 64, 3\)'):
+        ConvLearner.from_model(nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), data)
+
+
+def test_a_model_brings_its_arguments(arrays):
+    "What the caller says wins; callbacks are added."
+    class Mine(nn.Sequential):
+        def learner_args(self):
+            return {'opt_fn': torch.optim.Adam, 'loss_fn': F.nll_loss, 'cbs': [Wrong()]}
+    net = Mine(nn.Flatten(), nn.Linear(3072, 2), nn.LogSoftmax(1))
+    extra = Wrong()
+    learn = ConvLearner.from_model(net, arrays, cbs=extra, opt_fn=partial(torch.optim.SGD, momentum=.5))
+    learn.fit(.1, 1)
+    assert learn.loss_fn is F.nll_loss and learn.opt.optimizer.defaults['momentum'] == .5
+    assert [type(cb) for cb in learn.cbs[-2:]] == [Wrong, Wrong] and learn.cbs[-1] is extra
+    assert isinstance(learn.cbs[0], Metrics)
+
 
 def test_accuracy():
-    p = np.log(np.array([[.9, .1], [.2, .8], [.6, .4]])); y = np.array([0, 1, 1])
+    p, y = np.log(np.array([[.9, .1], [.2, .8], [.6, .4]])), np.array([0, 1, 1])
     assert accuracy_np(p, y) == pytest.approx(2/3) == float(accuracy(torch.tensor(p), torch.tensor(y)))
 
-def test_more_than_two_classes(few):
-    x = np.random.RandomState(0).randint(0, 256, (60, 32, 32, 3), dtype=np.uint8); y = np.arange(60) % 5
-    data = ImageClassifierData.from_arrays('.', (x, y), (x, y), tfms=TFMS, bs=16)
-    learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=[]); learn.fit(.1, 2)
+
+def test_more_than_two_classes():
+    x = np.random.RandomState(0).randint(0, 256, (60, 32, 32, 3), dtype=np.uint8)
+    part = x, np.arange(60) % 5
+    data = ImageClassifierData.from_arrays('.', part, part, tfms=TFMS, bs=16)
+    learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=[])
+    learn.fit(.1, 2)
     assert learn.predict().shape == (60, 5)

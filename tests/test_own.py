@@ -1,0 +1,181 @@
+"Lesson 8: classes of one's own, folders of every layout, a net with layers deleted, cleaning up."
+from pathlib import Path
+import numpy as np, pytest
+from imgcourse import own
+from imgcourse.data import ImageClassifierData
+from imgcourse.interpret import Interpretation
+from imgcourse.learner import ConvLearner
+from imgcourse.ondevice import random_flip
+from imgcourse.own import Cleaner, ShortNet, read_folder
+from imgcourse.pictures import PictureError
+from imgcourse.playground import TrautNet
+from imgcourse.sketches import draw_sketch
+from imgcourse.sources import get_dataset
+from imgcourse.transforms import lite0, tfms_from_model
+
+TFMS = tfms_from_model(lite0, 64)
+
+
+def data_of(folder): return ImageClassifierData.from_paths(folder, 8, TFMS)
+
+
+def draw(folder, kind, n, start=0):
+    "So many sketches in a folder."
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + n):
+        draw_sketch(kind, i, 64).save(folder/f'{i}.png')
+    return folder
+
+
+# ---- further classes
+def test_added_classes_come_last_and_keep_their_pictures(few, tmp_path):
+    draw(tmp_path/'things'/'espresso_cup', 'espresso_cup', 10)
+    draw(tmp_path/'things'/'clock', 'clock', 5)
+    old = data_of(few)
+    data = old.add_classes(tmp_path/'things')
+    assert data.classes == ['cats', 'dogs', 'clock', 'espresso_cup']
+    assert data.c == 4
+    assert (len(data.trn_ds), len(data.val_ds)) == (24 + 4 + 8, 12 + 1 + 2)
+    for ds, old_ds in ((data.trn_ds, old.trn_ds), (data.val_ds, old.val_ds)):
+        assert list(ds.items)[:len(old_ds)] == list(old_ds.items)
+        for file, y in zip(ds.items, ds.y):
+            assert Path(file).parent.name == data.classes[y]
+    assert not set(data.trn_ds.items) & set(data.val_ds.items)
+    assert list(old.add_classes(tmp_path/'things').val_ds.items) == list(data.val_ds.items), 'the same split each time'
+    assert data.bs == old.bs
+    assert old.classes == ['cats', 'dogs'], 'the old data are as they were'
+    learn = ConvLearner.pretrained(lite0, data, precompute=True)
+    learn.fit(.01, 1)
+    assert learn.predict().shape == (15, 4)
+
+
+def test_one_class_can_be_added(few, tmp_path):
+    draw(tmp_path/'things'/'clock', 'clock', 5)
+    assert data_of(few).add_classes(tmp_path/'things').classes == ['cats', 'dogs', 'clock']
+
+
+def test_classes_that_cannot_be_added(few, tmp_path):
+    data = data_of(few)
+    draw(tmp_path/'known'/'cats', 'cat', 3)
+    with pytest.raises(ValueError, match=r'cats.*there already'):
+        data.add_classes(tmp_path/'known')
+    draw(tmp_path/'single'/'clock', 'clock', 1)
+    with pytest.raises(ValueError, match='single picture'):
+        data.add_classes(tmp_path/'single')
+    with pytest.raises(FileNotFoundError):
+        data.add_classes(tmp_path/'nowhere')
+    (tmp_path/'empty').mkdir()
+    with pytest.raises(ValueError, match='at least 1'):
+        data.add_classes(tmp_path/'empty')
+    draw(tmp_path/'four'/'clock', 'clock', 4)
+    with pytest.raises(ValueError, match='from files'):
+        data.on_device([random_flip]).add_classes(tmp_path/'four')
+
+
+def test_classes_with_a_bad_picture(few, tmp_path):
+    data = data_of(few)
+    (draw(tmp_path/'things'/'clock', 'clock', 4)/'bad.png').write_bytes(b'no picture')
+    with pytest.raises(PictureError, match=r'bad\.png'):
+        data.add_classes(tmp_path/'things')
+    with pytest.warns(UserWarning, match=r'bad\.png'):
+        assert data.add_classes(tmp_path/'things', on_error='skip').c == 3
+
+
+def test_own_classes_are_sketches_also_with_the_full_sets(cache, monkeypatch):
+    monkeypatch.setenv('IMGCOURSE_FULL', '1')
+    folders = (get_dataset('own_classes')/'train').iterdir()
+    assert sorted(f.name for f in folders) == ['church_window', 'clock', 'espresso_cup']
+    with pytest.raises(ValueError, match='nothing to download'):
+        get_dataset('own_classes', full=True)
+
+
+# ---- a folder
+def test_a_class_called_train(tmp_path):
+    "Trains and ships; a folder `train` of class folders is something else, also where `valid` is missing."
+    for kind in ('train', 'ship'):
+        draw(tmp_path/'toys'/kind, kind, 5)
+    data = read_folder(tmp_path/'toys', 4, TFMS)
+    assert data.classes == ['ship', 'train']
+    assert len(data.trn_ds) + len(data.val_ds) == 10
+    (tmp_path/'toys'/'ship').rename(tmp_path/'toys'/'valid')
+    with pytest.raises(ValueError, match='needs a folder for each class'):
+        read_folder(tmp_path/'toys', 4, TFMS)
+
+
+@pytest.mark.parametrize('name', ['valid', 'val', 'test'])
+def test_names_of_the_validation_folder(few, name):
+    (few/'valid').rename(few/name)
+    data = read_folder(few, 4, TFMS)
+    assert (len(data.trn_ds), len(data.val_ds)) == (24, 12)
+
+
+# ---- a net with layers deleted
+def test_short_net_is_a_part_of_trauts():
+    short, full = (sum(p.numel() for p in net((64, 64, 3), 2).parameters()) for net in (ShortNet, TrautNet))
+    assert 0 < short < full
+
+
+# ---- cleaning up
+@pytest.fixture
+def cleaner(few):
+    data, p = data_of(few), np.full((12, 2), [.9, .1])
+    p[[1, 4]] = [.2, .8]
+    p[6:] = p[6:, ::-1]
+    p[9] = [.99, .01]
+    found = Cleaner(Interpretation(data, np.log(p)), 4)
+    worst = [Path(data.val_ds.name(i)).name for i in (9, 1, 4)]
+    assert [Path(f).name for f in found.rows.file][:3] == worst
+    return found
+
+
+def tree(folder): return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob('*') if f.is_file()}
+
+
+def test_cleaning_changes_a_list_and_files_only_when_told(cleaner, few, tmp_path):
+    before, files = tree(few), list(cleaner.rows.file)
+    one, two = (Path(f).name for f in files[:2])
+    cleaner.choice |= {files[0]: 'cats', files[1]: 'delete', files[2]: 'cats'} # the third is a cat already
+    assert cleaner.changes().values.tolist() == [[files[0], 'dogs', 'cats'], [files[1], 'cats', 'delete']]
+    assert tree(few) == before
+    moves = cleaner.apply(tmp_path/'removed')
+    assert moves == [(Path(files[0]), few/'valid'/'cats'/one), (Path(files[1]), tmp_path/'removed'/'cats'/two)]
+    moved = before.pop(f'valid/dogs/{one}')
+    removed = before.pop(f'valid/cats/{two}')
+    assert tree(few) == before | {f'valid/cats/{one}': moved}
+    assert (tmp_path/'removed'/'cats'/two).read_bytes() == removed
+    assert len(cleaner.changes()) == 0
+
+
+def test_cleaning_that_cannot_be(cleaner, few, tmp_path):
+    files, before = list(cleaner.rows.file), tree(few)
+    cleaner.choice[files[0]] = 'wolves'
+    with pytest.raises(ValueError, match=r'wolves.*keep'):
+        cleaner.apply(tmp_path/'removed')
+    cleaner.choice |= {files[0]: 'cats', files[1]: 'delete'}
+    in_the_way = few/'valid'/'cats'/Path(files[0]).name
+    in_the_way.write_bytes(b'dear')
+    with pytest.raises(FileExistsError, match='rename'):
+        cleaner.apply(tmp_path/'removed')
+    in_the_way.unlink()
+    assert tree(few) == before
+    assert not (tmp_path/'removed').exists(), 'nothing was moved'
+
+
+def test_pictures_in_arrays_are_not_cleaned_up(few):
+    interp = Interpretation(data_of(few).on_device([random_flip]), np.log(np.full((12, 2), .5)))
+    with pytest.raises(ValueError, match='arrays'):
+        Cleaner(interp)
+
+
+def test_cleaner_in_jupyterlab(cleaner, monkeypatch):
+    shown = []
+    monkeypatch.setattr(own, 'in_notebook', lambda: True)
+    monkeypatch.setattr('IPython.display.display', shown.append)
+    monkeypatch.setattr('matplotlib.pyplot.show', lambda: None)
+    cleaner.show()
+    lists = shown[0].children
+    assert len(lists) == 4
+    assert lists[0].options == ('keep', 'delete', 'cats', 'dogs')
+    lists[0].value = 'delete'
+    assert cleaner.choice[cleaner.rows.file.iloc[0]] == 'delete'
+    assert len(cleaner.changes()) == 1
