@@ -6,13 +6,16 @@
 __all__ = ['Interpretation', 'Comparison']
 
 # %% ../nbs/02b_interpret.ipynb #1ddca8c6
-from typing import Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from sklearn import metrics
 from .data import ImageClassifierData
 from .learner import plot_bars
 from .pictures import printable, show_images
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/02b_interpret.ipynb #67506abf
 class Interpretation:
@@ -22,13 +25,17 @@ class Interpretation:
         data: ImageClassifierData, # whose validation pictures were predicted
         log_preds: np.ndarray, # logprobs `(n, classes)` in the order of `data.val_ds`, from `learn.predict()`
     ):
-        if np.shape(log_preds) != (len(data.val_ds), data.c):
-            raise ValueError(f'{len(data.val_ds)} validation pictures and {data.c} classes need logprobs of that shape, not {np.shape(log_preds)}')
+        n = len(data.val_ds)
+        if np.shape(log_preds) != (n, data.c):
+            raise ValueError(f'{n} validation pictures and {data.c} classes need logprobs of that shape, '
+                             f'not {np.shape(log_preds)}')
         self.data, self.y, self.log_preds, self.probs = data, data.val_y, log_preds, np.exp(log_preds)
-        if not np.allclose(self.probs.sum(1), 1, atol=1e-3): raise ValueError('These are no logprobs: their exponentials do not add up to 1 for each picture. Give what learn.predict() returns')
+        if not np.allclose(self.probs.sum(1), 1, atol=1e-3):
+            raise ValueError('These are no logprobs: their exponentials do not add up to 1 for each picture. '
+                             'Give what learn.predict() returns')
         self.preds = log_preds.argmax(1)
         self.correct = self.preds == self.y
-        self.losses = -log_preds[np.arange(len(self.y)), self.y] # of each picture
+        self.losses = -log_preds[np.arange(n), self.y] # of each picture
 
     def _random(self, mask, n):
         idxs = np.flatnonzero(mask)
@@ -83,15 +90,17 @@ def plot_val_with_title(
     title: str = '', # above the pictures
     cols: int = 4, # pictures in a row
 ) -> None:
-    "Show validation pictures with the probability of the second class, or, for more than two classes, the predicted class and its probability."
-    import matplotlib.pyplot as plt
-    if not len(idxs): print(f'{title}: none'); return
-    rows = -(-len(idxs)//cols)
-    fig, axs = plt.subplots(rows, cols, figsize=(1.9*cols, 2.1*rows + .4), squeeze=False)
-    for ax in axs.flat: ax.axis('off')
-    for ax, i in zip(axs.flat, idxs):
-        ax.imshow(self.data.val_ds.picture(i))
-        ax.set_title(f'{self.probs[i, 1]:.4f}' if self.data.c == 2 else f'{self.data.classes[self.preds[i]]} {self.probs[i].max():.2f}', fontsize=10)
+    """Show validation pictures with the probability of the second class, or, for more than two classes, the predicted
+    class and its probability."""
+    if not len(idxs):
+        print(f'{title}: none')
+        return
+    titles = [f'{self.probs[i, 1]:.4f}' for i in idxs]
+    if self.data.c > 2:
+        titles = [f'{self.data.classes[self.preds[i]]} {self.probs[i].max():.2f}' for i in idxs]
+    axs = show_images([self.data.val_ds.picture(i) for i in idxs], titles, cols, 1.9, size=10)
+    fig = axs[0, 0].figure
+    fig.set_figheight(fig.get_figheight() + .4)
     fig.suptitle(title)
     fig.tight_layout()
 
@@ -103,7 +112,9 @@ def confusion_matrix(
 ) -> np.ndarray: # int64 `(classes, classes)`: rows are true classes, columns are answers
     "How many pictures of each class were taken for which."
     cm = metrics.confusion_matrix(self.y, self.preds, labels=range(self.data.c))
-    if plot: metrics.ConfusionMatrixDisplay(cm, display_labels=self.data.classes).plot(cmap='Blues', colorbar=False, xticks_rotation=90 if self.data.c > 5 else 0)
+    if plot:
+        display = metrics.ConfusionMatrixDisplay(cm, display_labels=self.data.classes)
+        display.plot(cmap='Blues', colorbar=False, xticks_rotation=90 if self.data.c > 5 else 0)
     return cm
 
 # %% ../nbs/02b_interpret.ipynb #1905f0c9
@@ -111,43 +122,54 @@ def confusion_matrix(
 def most_confused(
     self: Interpretation,
     n: int = 9, # how many pairs
-) -> 'pd.DataFrame': # columns: actual, predicted, times (how many pictures), share (of the pictures of that class)
+# columns: actual, predicted, times (how many pictures), share (of the pictures of that class)
+) -> 'pd.DataFrame':
     "The pairs of classes that are mixed up most often."
     import pandas as pd
     cm, names = self.confusion_matrix(), np.array(self.data.classes)
     wrong = np.where(np.eye(self.data.c, dtype=bool), 0, cm)
     actual, predicted = np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:n], cm.shape)
-    rows = pd.DataFrame({'actual': names[actual], 'predicted': names[predicted], 'times': wrong[actual, predicted], 'share': wrong[actual, predicted]/cm.sum(1).clip(1)[actual]})
-    return rows[rows.times > 0]
+    times = wrong[actual, predicted]
+    rows = pd.DataFrame({'actual': names[actual], 'predicted': names[predicted], 'times': times,
+                         'share': times/cm.sum(1).clip(1)[actual]})
+    return rows[times > 0]
 
 # %% ../nbs/02b_interpret.ipynb #895b1048
 @patch
 def top_losses(
     self: Interpretation,
     n: int = 9, # how many
-) -> 'pd.DataFrame': # index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
+# index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
+) -> 'pd.DataFrame':
     "The pictures with the largest losses, the largest first."
     import pandas as pd
     idxs, names = np.argsort(-self.losses)[:n], np.array(self.data.classes)
-    return pd.DataFrame({'file': [self.data.val_ds.name(i) for i in idxs], 'actual': names[self.y[idxs]], 'predicted': names[self.preds[idxs]],
-                         'probability': self.probs[idxs].max(1), 'loss': self.losses[idxs]}, index=idxs)
+    return pd.DataFrame({
+        'file': [self.data.val_ds.name(i) for i in idxs],
+        'actual': names[self.y[idxs]],
+        'predicted': names[self.preds[idxs]],
+        'probability': self.probs[idxs].max(1),
+        'loss': self.losses[idxs],
+    }, index=idxs)
 
 # %% ../nbs/02b_interpret.ipynb #4b9c043d
 @patch
 def plot_calibration(
     self: Interpretation,
-    n_bins: int = 10, # into how many groups the answers are sorted, about equally many in each (equally sure ones stay together)
-) -> float: # the expected calibration error, 0 to 1: how far the points are from the diagonal, on average over the pictures
+    # into how many groups the answers are sorted, about equally many in each (equally sure ones stay together)
+    n_bins: int = 10,
+) -> float: # the expected calibration error, 0 to 1
     "A reliability plot: how probable the predicted classes were, and how often they were right (Guo et al. 2017)."
     import matplotlib.pyplot as plt
-    sure = self.probs.max(1).astype(float)
-    bins = np.searchsorted(np.quantile(sure, np.linspace(0, 1, n_bins + 1)[1:-1]), sure)
-    _, bins, size = np.unique(bins, return_inverse=True, return_counts=True)
-    said, was = np.bincount(bins, sure)/size, np.bincount(bins, self.correct)/size
-    fig, ax = plt.subplots(figsize=(3.6, 3.4))
-    ax.plot([0, 1], [0, 1], '--', color='grey', label='perfectly calibrated'); ax.plot(said, was, 'o-', label='the network')
-    ax.set(xlabel='probability of the answer', ylabel='share of right answers', xlim=(0, 1), ylim=(0, 1)); ax.legend(fontsize=8)
-    return float(np.average(np.abs(said - was), weights=size))
+    from sklearn.calibration import CalibrationDisplay
+    sure = self.probs.max(1).astype(float).clip(max=1)
+    ax = plt.figure(figsize=(3.6, 3.4)).gca()
+    points = CalibrationDisplay.from_predictions(
+        self.correct, sure, n_bins=n_bins, strategy='quantile', name='the net', ax=ax, marker='o')
+    ax.set(xlabel='probability of the answer', ylabel='share of right answers', xlim=(0, 1), ylim=(0, 1))
+    edges = np.percentile(sure, np.linspace(0, 1, n_bins + 1)*100)
+    _, sizes = np.unique(np.searchsorted(edges[1:-1], sure), return_counts=True)
+    return float(np.average(np.abs(points.prob_pred - points.prob_true), weights=sizes))
 
 # %% ../nbs/02b_interpret.ipynb #b72df8fd
 class Comparison:
@@ -155,18 +177,25 @@ class Comparison:
     def __init__(
         self,
         data: ImageClassifierData, # whose validation pictures were predicted
-        log_preds: dict[str, np.ndarray], # for each net its logprobs `(n, classes)` in the order of `data.val_ds`, from `learn.predict()`
-    ): self.data, self.nets = data, {name: Interpretation(data, p) for name, p in log_preds.items()}
+        # for each net its logprobs `(n, classes)` in the order of `data.val_ds`, from `learn.predict()`
+        log_preds: dict[str, np.ndarray],
+    ):
+        self.data, self.nets = data, {name: Interpretation(data, p) for name, p in log_preds.items()}
 
     def _net(self, name):
-        if name not in self.nets: raise ValueError(f'There is no net {name!r}; there are {", ".join(self.nets)}')
+        if name not in self.nets:
+            raise ValueError(f'There is no net {name!r}; there are {", ".join(self.nets)}')
         return self.nets[name]
 
 @patch
-def table(self: Comparison) -> 'pd.DataFrame': # a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
+def table(
+    self: Comparison,
+# a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
+) -> 'pd.DataFrame':
     "How good the nets are, and how sure of themselves."
     import pandas as pd
-    rows = {name: {'accuracy': n.correct.mean(), 'log loss': n.losses.mean(), 'sureness': n.probs.max(1).mean()} for name, n in self.nets.items()}
+    rows = {name: {'accuracy': net.correct.mean(), 'log loss': net.losses.mean(), 'sureness': net.probs.max(1).mean()}
+            for name, net in self.nets.items()}
     return pd.DataFrame(rows).T
 
 # %% ../nbs/02b_interpret.ipynb #df9f3015
@@ -177,11 +206,14 @@ def pick(
     wrong: Sequence[str] = (), # the nets that are wrong
     n: int = 3, # how many at most
 ) -> np.ndarray: # indices into `data.val_ds`
-    "Pictures that all nets of `right` got right and all of `wrong` got wrong; first those whose answers are surest. Raises `ValueError` for an unknown name."
-    nets = [(self._net(name), ok) for names, ok in ((right, True), (wrong, False)) for name in names]
-    if not nets: raise ValueError(f"Say which nets are right or wrong: pick(right=['{[*self.nets][0]}'])")
+    """Pictures that all nets of `right` got right and all of `wrong` got wrong; first those whose answers are surest.
+    Raises `ValueError` for an unknown name."""
+    nets = [(self._net(name), True) for name in right] + [(self._net(name), False) for name in wrong]
+    if not nets:
+        raise ValueError(f"Say which nets are right or wrong: pick(right=['{next(iter(self.nets))}'])")
     idxs = np.flatnonzero(np.all([net.correct == ok for net, ok in nets], 0))
-    return idxs[np.argsort(-np.sum([net.probs.max(1) for net, _ in nets], 0)[idxs], kind='stable')[:n]]
+    sureness = np.sum([net.probs.max(1) for net, _ in nets], 0)
+    return idxs[np.argsort(-sureness[idxs], kind='stable')[:n]]
 
 # %% ../nbs/02b_interpret.ipynb #9150d7cc
 @patch
@@ -190,14 +222,22 @@ def plot_scores(
     idxs: Sequence[int], # into `data.val_ds`
     k: int = 4, # bars: the most probable classes of each net
 ) -> None:
-    "Each picture with its class, and beside it, for each net, the probabilities of the classes that it holds for most probable."
+    """Each picture with its class, and beside it, for each net, the probabilities of the classes that it holds for most
+    probable."""
     import matplotlib.pyplot as plt
-    if not len(idxs): print('There are no such pictures.'); return
-    fig, axs = plt.subplots(len(idxs), 1 + len(self.nets), figsize=(1.6 + 2.6*len(self.nets), 1.5*len(idxs)), squeeze=False, width_ratios=[1, *[1.2]*len(self.nets)])
-    for n, (row, i) in enumerate(zip(axs, idxs)):
-        row[0].imshow(self.data.val_ds.picture(i)); row[0].axis('off'); row[0].set_title(printable(self.data.classes[self.data.val_y[i]]), fontsize=9, parse_math=False)
-        for ax, (name, net) in zip(row[1:], self.nets.items()):
-            plot_bars(ax, self.data.classes, net.probs[i], k, self.data.val_y[i])
-            if n == 0: ax.set_title(name, fontsize=9, parse_math=False)
+    if not len(idxs):
+        print('There are no such pictures.')
+        return
+    m = len(self.nets)
+    fig, axs = plt.subplots(len(idxs), 1 + m, figsize=(1.6 + 2.6*m, 1.5*len(idxs)), squeeze=False,
+                            width_ratios=[1, *[1.2]*m])
+    for row, i in zip(axs, idxs):
+        y = self.data.val_y[i]
+        row[0].imshow(self.data.val_ds.picture(i))
+        row[0].axis('off')
+        row[0].set_title(printable(self.data.classes[y]), fontsize=9, parse_math=False)
+        for ax, net in zip(row[1:], self.nets.values()):
+            plot_bars(ax, self.data.classes, net.probs[i], k, y)
+    for ax, name in zip(axs[0, 1:], self.nets):
+        ax.set_title(name, fontsize=9, parse_math=False)
     fig.tight_layout()
-

@@ -8,16 +8,20 @@ __all__ = ['ShortNet', 'read_folder', 'Cleaner']
 # %% ../nbs/08_own_classes.ipynb #c7483689
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from torch import nn
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from .batches import FileDataset, split_folder
+from .breeds import show_lists
 from .data import ImageClassifierData
 from .interpret import Interpretation
 from .nets import KerasNet, check_shape, classifier
-from .pictures import printable, read_picture
+from .pictures import read_picture, show_images
+if TYPE_CHECKING:
+    import pandas as pd
 
 # %% ../nbs/08_own_classes.ipynb #5f467406
 @patch
@@ -28,12 +32,19 @@ def add_classes(
     seed: int = 42, # of the random choice
     on_error: str = 'raise', # at unreadable pictures: 'raise', or 'skip' to leave them out
 ) -> ImageClassifierData: # the same pictures and further ones
-    "Data with further classes from a folder of class folders. Raises `ValueError` if a class is there already, and for data that are no files."
-    if not isinstance(self.trn_ds, FileDataset): raise ValueError('Classes can be added to data from files; make them with from_paths, from_folder or from_csv, and call on_device last')
+    """Data with further classes from a folder of class folders. Raises `ValueError` if a class is there already, and
+    for data that are no files."""
+    if not isinstance(self.trn_ds, FileDataset):
+        raise ValueError('Classes can be added to data from files; make them with from_paths, from_folder or from_csv, '
+                         'and call on_device last')
     trn, val, classes = split_folder(folder, valid_pct, seed, on_error, least=1)
-    if twice := sorted(set(classes) & set(self.classes)): raise ValueError(f'The classes {", ".join(twice)} are there already; give the folders in {folder} other names')
-    def join(ds, part): return [*ds.items, *part[0]], np.append(ds.y, part[1] + self.c)
-    return ImageClassifierData(self.path, join(self.trn_ds, trn), join(self.val_ds, val), self.classes + classes, self.tfms, self.bs, self.test_ds and self.test_ds.items, num_workers=self.trn_dl.num_workers)
+    if twice := sorted(set(classes) & set(self.classes)):
+        raise ValueError(f'The classes {", ".join(twice)} are there already; give the folders in {folder} other names')
+    def join(ds, part):
+        return [*ds.items, *part[0]], np.append(ds.y, part[1] + self.c)
+    test = self.test_ds.items if self.test_ds else None
+    return ImageClassifierData(self.path, join(self.trn_ds, trn), join(self.val_ds, val), self.classes + classes,
+                               self.tfms, self.bs, test, num_workers=self.trn_dl.num_workers)
 
 # %% ../nbs/08_own_classes.ipynb #3e989c7a
 class ShortNet(KerasNet):
@@ -44,9 +55,11 @@ class ShortNet(KerasNet):
         n_classes: int, # outputs
     ):
         check_shape(in_shape, [n_classes])
-        def conv(n_in, n): return [nn.Conv2d(n_in, n, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(.2), nn.BatchNorm2d(n)]
+        def conv(n_in, n):
+            return [nn.Conv2d(n_in, n, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(.2), nn.BatchNorm2d(n)]
         h, w, c = in_shape
-        super().__init__(in_shape, *conv(c, 32), *conv(32, 64), nn.Flatten(), nn.Dropout(.2), nn.Linear(64*(h//4)*(w//4), 128), nn.ReLU(), *classifier(128, n_classes))
+        super().__init__(in_shape, *conv(c, 32), *conv(32, 64), nn.Flatten(), nn.Dropout(.2),
+                         nn.Linear(64*(h//4)*(w//4), 128), nn.ReLU(), *classifier(128, n_classes))
 
 # %% ../nbs/08_own_classes.ipynb #fcd771c5
 def read_folder(
@@ -57,21 +70,29 @@ def read_folder(
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
 ) -> ImageClassifierData:
     "Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."
-    train, val = Path(folder)/'train', next((n for n in ('valid', 'val', 'test') if (Path(folder)/n).is_dir()), None)
-    if not train.is_dir() or not val and any(f.suffix.lower() in IMG_EXTENSIONS for f in train.iterdir()): # pictures of trains
+    train = Path(folder)/'train'
+    val = next((name for name in ('valid', 'val', 'test') if (Path(folder)/name).is_dir()), None)
+    classes = not train.is_dir()
+    if not classes and not val: # does it hold pictures of trains?
+        classes = any(f.suffix.lower() in IMG_EXTENSIONS for f in train.iterdir())
+    if classes:
         return ImageClassifierData.from_folder(folder, seed=seed, bs=bs, tfms=tfms, on_error=on_error)
-    if not val: raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; name {train} itself, and a part of it will be set aside')
+    if not val:
+        raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; '
+                         f'name {train} itself, and a part of it will be set aside')
     return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, val_name=val, on_error=on_error)
 
 # %% ../nbs/08_own_classes.ipynb #b7860944
 class Cleaner:
-    "The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of another class. It is a list; files are touched by `apply` alone."
+    """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of
+    another class. It is a list; files are touched by `apply` alone."""
     def __init__(
         self,
         interp: Interpretation, # of data from files
         n: int = 8, # how many pictures
     ):
-        if not isinstance(interp.data.val_ds, FileDataset): raise ValueError('Only pictures that are files can be cleaned up; these are in arrays')
+        if not isinstance(interp.data.val_ds, FileDataset):
+            raise ValueError('Only pictures that are files can be cleaned up; these are in arrays')
         self.classes, self.rows = interp.data.classes, interp.top_losses(n)
         self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
 
@@ -79,7 +100,9 @@ class Cleaner:
 def changes(self: Cleaner) -> 'pd.DataFrame': # columns: file, actual, choice
     "What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."
     for file, what in self.choice.items():
-        if what not in ('keep', 'delete', *self.classes): raise ValueError(f"{file}: {what!r} is neither 'keep' nor 'delete' nor a class ({', '.join(self.classes[:10])})")
+        if what not in ('keep', 'delete', *self.classes):
+            raise ValueError(f"{file}: {what!r} is neither 'keep' nor 'delete' nor a class "
+                             f"({', '.join(self.classes[:10])})")
     rows = self.rows[['file', 'actual']].assign(choice=[self.choice[f] for f in self.rows.file])
     return rows[(rows.choice != 'keep') & (rows.choice != rows.actual)].reset_index(drop=True)
 
@@ -88,18 +111,12 @@ def changes(self: Cleaner) -> 'pd.DataFrame': # columns: file, actual, choice
 def show(self: Cleaner) -> None:
     "The pictures, and in JupyterLab a list of choices for each."
     import matplotlib.pyplot as plt
-    n = len(self.rows)
-    fig, axs = plt.subplots(-(-n//4), 4, figsize=(7.6, 2.1*-(-n//4)), squeeze=False)
-    for ax in axs.flat: ax.axis('off')
-    for k, (ax, row) in enumerate(zip(axs.flat, self.rows.itertuples())):
-        ax.imshow(read_picture(row.file, 256)); ax.set_title(printable(f'{k + 1}: {row.actual}\nnet: {row.predicted} {row.probability:.2f}'), fontsize=8, parse_math=False)
-    fig.tight_layout(); plt.show()
-    if not in_notebook(): return
-    from ipywidgets import Dropdown, GridBox, Layout
-    from IPython.display import display
-    lists = [Dropdown(options=['keep', 'delete', *self.classes], value=self.choice[f], description=f'{k + 1}') for k, f in enumerate(self.rows.file)]
-    for f, l in zip(self.rows.file, lists): l.observe(lambda change, f=f: self.choice.__setitem__(f, change['new']), 'value')
-    display(GridBox(lists, layout=Layout(grid_template_columns='repeat(2, 1fr)')))
+    titles = [f'{k}: {row.actual}\nnet: {row.predicted} {row.probability:.2f}'
+              for k, row in enumerate(self.rows.itertuples(), 1)]
+    show_images([read_picture(f, 256) for f in self.rows.file], titles, side=1.9, size=8)
+    plt.show()
+    if in_notebook():
+        show_lists(self.choice, self.rows.file, ['keep', 'delete', *self.classes], cols=2)
 
 # %% ../nbs/08_own_classes.ipynb #efcdfa21
 @patch
@@ -107,16 +124,25 @@ def apply(
     self: Cleaner,
     removed: str | Path, # a folder for what is to be deleted, outside of the data
 ) -> list[tuple[Path, Path]]: # from where to where each file was moved
-    "Move the files as chosen, to `removed/class/name` or to the folder of the other class. Raises `ValueError` or `FileExistsError`, before anything is moved, if the pictures do not lie in class folders, or one would be written over."
-    moves = []
-    for row in self.changes().itertuples():
-        file = Path(row.file)
-        if file.parent.name != row.actual: raise ValueError(f'{file} does not lie in a folder {row.actual}; change the table of labels instead')
-        folder = Path(removed)/row.actual if row.choice == 'delete' else file.parent.with_name(row.choice)
-        if row.choice != 'delete' and not folder.is_dir(): raise ValueError(f'There is no folder {folder}; the class {row.choice} lies elsewhere')
-        if (folder/file.name).exists(): raise FileExistsError(f'{folder/file.name} is there already; rename {file} first')
-        moves.append((file, folder/file.name))
-    if len({to for _, to in moves}) < len(moves): raise FileExistsError(f'Two of the files would get the same name in {removed}; rename one of them first')
-    for file, to in moves: to.parent.mkdir(parents=True, exist_ok=True); shutil.move(file, to)
-    for file, _ in moves: self.choice[str(file)] = 'keep'
+    """Move the files as chosen, to `removed/class/name` or to the folder of the other class. Raises `ValueError` or
+    `FileExistsError`, before anything is moved, if the pictures do not lie in class folders, or one would be written
+    over."""
+    moves = [(Path(row.file), _target(row, Path(removed))) for row in self.changes().itertuples()]
+    if len({to for _, to in moves}) < len(moves):
+        raise FileExistsError(f'Two of the files would get the same name in {removed}; rename one of them first')
+    for file, to in moves:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(file, to)
+    self.choice |= {str(file): 'keep' for file, _ in moves}
     return moves
+
+def _target(row, removed):
+    file = Path(row.file)
+    if file.parent.name != row.actual:
+        raise ValueError(f'{file} does not lie in a folder {row.actual}; change the table of labels instead')
+    folder = removed/row.actual if row.choice == 'delete' else file.parent.with_name(row.choice)
+    if row.choice != 'delete' and not folder.is_dir():
+        raise ValueError(f'There is no folder {folder}; the class {row.choice} lies elsewhere')
+    if (folder/file.name).exists():
+        raise FileExistsError(f'{folder/file.name} is there already; rename {file} first')
+    return folder/file.name

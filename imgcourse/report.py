@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np, timm, torch
 import imgcourse
+from . import finetune, schedule # noqa: F401 – they add unfreeze, bn_freeze and fit_one_cycle to Learner
 from .export import net_config
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed

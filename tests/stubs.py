@@ -1,4 +1,4 @@
-"""Stubs, for editors and type checkers: `python tests/stubs.py [FOLDER]` writes a NAME.pyi for every module of the package.
+"""Stubs, for editors and type checkers: `python tests/stubs.py [FOLDER]` writes NAME.pyi for every module.
 
 A class has all its methods there, those that later modules add to it included."""
 import ast
@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 from pathlib import Path
+from typing import get_origin
 import structure
 
 ROOT = Path(__file__).parents[1]
@@ -109,25 +110,23 @@ class Stub:
             if rows[-1].startswith('**'):
                 lines[-2] = lines[-2].removesuffix(',')
         body = doc_lines(ast.get_docstring(node), WIDTH - 4*method - 4)
-        if not body and len(lines) == 1:
-            return [*decorators, f'{lines[0]} ...']
-        return [*decorators, *lines, *indent(body or ['...'])]
+        if not body:
+            lines[-1] += ' ...'
+        return [*decorators, *lines, *indent(body)]
 
     def methods(self, cls):
-        "Name, decorator, syntax tree and module of each method that the package defines, in the order of the notebooks."
+        "Each method that the package defines: name, decorators, syntax tree, module. In the order of the notebooks."
         found = []
         for name, member in vars(cls).items():
-            setter = getattr(member, 'fset', None)
-            kind = 'staticmethod' if isinstance(member, staticmethod) else ''
-            if inspect.isdatadescriptor(member):
-                kind, function = 'property', getattr(member, 'fget', None)
-            else:
-                bound = getattr(cls, name)
-                function = getattr(bound, '__func__', bound)
-                kind = 'classmethod' if inspect.ismethod(bound) else kind
-            for f, words in ((function, kind), (setter, f'{name}.setter')):
-                if place := self.place(f):
-                    found.append((name, [f'@{words}'] if words else [], *place))
+            bound = getattr(cls, name)
+            rows = [(getattr(bound, '__func__', bound), 'classmethod' if inspect.ismethod(bound) else '')]
+            if isinstance(member, property):
+                rows = [(member.fget, 'property'), (member.fset, f'{name}.setter')]
+            elif isinstance(member, staticmethod) and name != '__new__':
+                rows = [(bound, 'staticmethod')]
+            for function, decorator in rows:
+                if place := self.place(function):
+                    found.append((name, [f'@{decorator}'] if decorator else [], *place))
         return sorted(found, key=lambda row: (row[3] is not self.home, row[3].notebook, row[2].lineno))
 
     def place(self, function):
@@ -141,42 +140,28 @@ class Stub:
         bases = ', '.join(self.words(b, self.home) for b in node.bases)
         lines = doc_lines(ast.get_docstring(node), WIDTH - 4)
         methods = [row for row in self.methods(cls) if not row[0].startswith('_') or row[0].startswith('__')]
-        names = {row[0] for row in methods}
-        attributes = self.fields(node) | {
-            k: v for k, v in self.attributes(cls).items() if k not in names and not is_method(cls, k)}
-        lines += [f'{k}: {v}' for k, v in attributes.items()]
+        lines += self.fields(node)
+        lines += [f'{name}: {self.union(kinds)}' for name, kinds in self.attributes(node, cls).items()]
         for _, decorators, function, module in methods:
             lines += self.function(function, module, decorators, method=True)
-        decorators = [f'@{ast.unparse(d)}' for d in node.decorator_list]
-        for d in node.decorator_list:
-            self.words(d, self.home)
-        return [*decorators, f'class {node.name}({bases}):' if bases else f'class {node.name}:', *indent(lines or ['...'])]
+        decorators = [f'@{self.words(d, self.home)}' for d in node.decorator_list]
+        head = f'class {node.name}({bases}):' if bases else f'class {node.name}:'
+        return [*decorators, head, *indent(lines or ['...'])]
 
     def fields(self, node):
-        "What stands in the class itself: fields of a dataclass or NamedTuple, and plain values."
-        found = {}
-        for member in node.body:
-            if isinstance(member, ast.AnnAssign):
-                default = ' = ...' if member.value else ''
-                found[member.target.id] = self.words(member.annotation, self.home) + default
-            elif isinstance(member, ast.Assign):
-                for name, value in pairs_of(member):
-                    if isinstance(name, ast.Name) and not name.id.startswith('_'):
-                        found[name.id] = self.kind(value, self.home)
-        return found
+        "The fields of a dataclass or NamedTuple."
+        fields = [member for member in node.body if isinstance(member, ast.AnnAssign)]
+        words = [f'{f.target.id}: {self.words(f.annotation, self.home)}' for f in fields]
+        return [f'{w} = ...' if f.value else w for w, f in zip(words, fields)]
 
-    def attributes(self, cls):
-        "What the methods set: `self.x = ...`."
-        kinds = {}
+    def attributes(self, node, cls):
+        "What the class and its methods set, `self.x = ...`: the types of each attribute, as far as they are plain."
+        pairs = [pair for n in node.body if isinstance(n, ast.Assign) for pair in pairs_of(n)]
+        kinds = {target.id: {self.kind(value, self.home)} for target, value in pairs if isinstance(target, ast.Name)}
         for _, _, function, module in self.methods(cls):
-            for node in ast.walk(function):
-                if isinstance(node, ast.Assign):
-                    for target, value in pairs_of(node):
-                        if is_own(target):
-                            kinds.setdefault(target.attr, set()).add(self.kind(value, module, function))
-                elif is_own(node) and isinstance(node.ctx, ast.Store):
-                    kinds.setdefault(node.attr, set())
-        return {name: self.union(kinds[name]) for name in kinds if not name.startswith('_')}
+            for name, value in own_values(function):
+                kinds.setdefault(name, set()).add(self.kind(value, module, function))
+        return {k: v for k, v in kinds.items() if not k.startswith('_') and not is_method(cls, k)}
 
     def union(self, kinds):
         "One type for all that an attribute is set to."
@@ -201,12 +186,22 @@ class Stub:
             found = getattr(module.module, value.func.id, getattr(builtins, value.func.id, None))
             if inspect.isclass(found):
                 return self.words(value.func, module)
+            if (place := self.place(found)) and place[0].returns:
+                return self.words(place[0].returns, place[1])
+            if found is len:
+                return 'int'
         self.imports.add('from typing import Any')
         return 'Any'
 
+    def value(self, name, node):
+        "A name of the module: an alias of a type, or of what kind it is."
+        if isinstance(node, ast.Subscript) and get_origin(getattr(self.home.module, name)):
+            return f'{name} = {self.words(node, self.home)}'
+        return f'{name}: {self.kind(node, self.home)}'
+
     def text(self):
         "The whole stub."
-        body = []
+        body, values = [], []
         for node in self.home.tree.body:
             public = [n for n in defined(node) if not n.startswith('_')]
             if isinstance(node, ast.ClassDef) and public:
@@ -216,11 +211,11 @@ class Stub:
                 body += [*self.function(node, self.home, [f'@{self.words(d, self.home)}' for d in kept]), '']
             elif isinstance(node, ast.Assign):
                 pairs = [(target.id, value) for target, value in pairs_of(node) if getattr(target, 'id', '_')[0] != '_']
-                body += [f'{name}: {self.kind(value, self.home)}' for name, value in pairs]
-        foreign = sorted(line for line in self.imports if line and f'from imgcourse.{self.home.name} ' not in line)
+                values += [self.value(name, value) for name, value in pairs]
+        foreign = {line for line in self.imports if line and f'from imgcourse.{self.home.name} ' not in line}
         check_names(foreign, self.home.name)
-        names = name_list(self.home.exported)
-        return '\n'.join([*foreign, '', *names, '', *body]).strip() + '\n'
+        parts = joined(foreign), name_list(self.home.exported), values, body
+        return '\n'.join(line for part in parts if part for line in [*part, '']).rstrip() + '\n'
 
 
 def pairs_of(node):
@@ -233,8 +228,15 @@ def pairs_of(node):
             yield target, node.value
 
 
-def is_own(node):
-    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == 'self'
+def own_values(function):
+    "The attributes that a method sets, `self.x = ...`, and what to: None where that cannot be told."
+    nodes = [*ast.walk(function)]
+    values = {id(t): v for n in nodes if isinstance(n, ast.Assign) for t, v in pairs_of(n)}
+    counted = {id(n.target) for n in nodes if isinstance(n, ast.AugAssign)}
+    for n in nodes:
+        is_set = isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and id(n) not in counted
+        if is_set and isinstance(n.value, ast.Name) and n.value.id == 'self':
+            yield n.attr, values.get(id(n))
 
 
 def is_method(cls, name):
@@ -260,9 +262,8 @@ def doc_lines(doc, width):
     "A docstring, in lines of that width."
     if not doc:
         return []
-    doc = doc.replace('\\', '\\\\').replace('"""', "'''")
-    lines = [line for text in doc.splitlines() for line in textwrap.wrap(text, width - 6) or ['']]
-    return f'"""{chr(10).join(lines)}"""'.splitlines()
+    doc = ' '.join(doc.split()).replace('\\', '\\\\').replace('"""', "'''")
+    return textwrap.wrap(f'"""{doc}"""', width)
 
 
 def indent(lines):
@@ -276,10 +277,19 @@ def name_list(names):
     return ['__all__ = [', *indent(textwrap.wrap(', '.join(map(repr, names)) + ',', WIDTH - 4)), ']']
 
 
+def joined(imports):
+    "Lines of imports, those from one module in one line."
+    plain = sorted(line for line in imports if line.startswith('import '))
+    names = {}
+    for module, name in sorted(line.split(' import ') for line in imports if line.startswith('from ')):
+        names.setdefault(module, []).append(name)
+    return [*plain, *(f'{module} import {", ".join(found)}' for module, found in names.items())]
+
+
 def check_names(lines, home):
     "The same name must mean the same wherever the methods of a class come from."
     meaning = {}
-    for line in lines:
+    for line in sorted(lines):
         name = re.split(r' as | import |^import ', line)[-1]
         if meaning.setdefault(name, line) != line:
             raise NameError(f'imgcourse.{home}: {name} would be imported twice: {meaning[name]}; {line}')

@@ -64,3 +64,60 @@ def test_most_confused(few):
     data.val_y, data.c, data.classes = y, 3, ['a', 'b', 'c']
     table = Interpretation(data, np.log(np.eye(3, dtype=np.float32)[preds]*.97 + .01)).most_confused()
     assert table.values.tolist() == [['a', 'b', 3, .5], ['a', 'c', 1, 1/6], ['b', 'a', 1, .25]]
+
+
+# ---- several nets (was in test_deploy.py)
+import os
+import sys
+from imgcourse.interpret import Comparison
+
+
+@pytest.fixture
+def three(few):
+    "A net that is always right, one that is not sure, and one that is wrong but for picture 3."
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model(lite0, 32))
+    good = np.log(np.where(np.arange(2) == data.val_y[:, None], .9, .1))
+    flat = np.log(np.full((12, 2), .5) + np.array([1e-6, -1e-6]))
+    bad = good[:, ::-1].copy()
+    bad[3] = good[3]
+    return Comparison(data, {'good': good, 'flat': flat, 'bad': bad})
+
+
+def test_a_row_for_each_net(three):
+    table = three.table()
+    assert table.accuracy.tolist() == pytest.approx([1, .5, 1/12])
+    assert table.loc['good', 'log loss'] == pytest.approx(-np.log(.9))
+    assert table.sureness.tolist() == pytest.approx([.9, .5, .9], abs=1e-4)
+
+
+def test_pictures_that_some_nets_get_right(three):
+    assert three.pick(right=['good', 'bad']).tolist() == [3]
+    dogs = np.flatnonzero(three.data.val_y == 1)
+    assert set(three.pick(right=['good'], wrong=['flat'], n=99)) == set(dogs)
+    assert len(three.pick(right=['good'], n=2)) == 2
+    assert len(three.pick(wrong=['good'])) == 0
+
+
+def test_nets_that_are_not_compared(three):
+    with pytest.raises(ValueError, match="no net 'best'; there are good"):
+        three.pick(right=['best'])
+    with pytest.raises(ValueError, match='Say which'):
+        three.pick()
+
+
+def test_bars_of_each_net(three):
+    three.plot_scores([0, 3])
+    labels = [t.get_text() for t in plt.gcf().axes[1].get_yticklabels()]
+    data = three.data
+    assert labels == [f'{data.classes[k]} {p:.2f}' for k, p in ((data.val_y[0], .9), (1 - data.val_y[0], .1))]
+    plt.close('all')
+
+
+def test_bars_of_classes_with_odd_names():
+    "Formulas, and on Linux bytes that are no text."
+    names = [r'$\frac$', '$^$', os.fsdecode(b'x\xff') if sys.platform == 'linux' else 'x']
+    x, y = np.zeros((3, 20, 20, 3), np.uint8), np.arange(3)
+    data = ImageClassifierData.from_arrays('.', (x, y), (x, y), tfms=tfms_from_model(lite0, 32), classes=names)
+    Comparison(data, {r'$\frac$': np.log(np.full((3, 3), 1/3))}).plot_scores([0, 1, 2])
+    plt.gcf().canvas.draw()
+    plt.close('all')

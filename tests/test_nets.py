@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from conftest import shared
 from imgcourse.data import ImageClassifierData
-from imgcourse.learner import ConvLearner, accuracy_np, binary_loss, set_seed
+from imgcourse.finetune import binary_loss
+from imgcourse.learner import ConvLearner, accuracy_np, set_seed
 from imgcourse.nets import (ConvLayer, ConvNet, ConvNet2, FastNet, KerasNet, KerasProgress, NormLayer, NormRes,
                             ResLayer, ResNet, Scale, SimpleNet, TrainingAccuracy, layer_rows, summary)
 from imgcourse.ondevice import alternating_flip, cutout, random_crop, random_flip, random_shift
@@ -261,7 +262,7 @@ def test_what_is_said_counts_more_than_what_the_net_brings(capsys, data):
 # ---- the net beyond the text
 def test_fast_net_fits_a_page():
     parts = (NormLayer, NormRes, Scale, FastNet, alternating_flip, random_crop, cutout)
-    assert sum(len(inspect.getsource(p).splitlines()) for p in parts) < 110
+    assert sum(len(inspect.getsource(p).splitlines()) for p in parts) < 100
 
 
 def test_fast_net_smooths_labels():

@@ -2,87 +2,160 @@
 
 FOLDER holds train/ and valid/ with a folder for each class, photos best; without it sketches are used.
 """
-import subprocess, sys, tempfile, time, os
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
-def best(f, n=3): return min(timed(f) for _ in range(n))
-def timed(f): t = time.perf_counter(); f(); return time.perf_counter() - t
-def line(what, ours, theirs, base): print(f'{what:45} {ours:8.3f} s  {theirs:8.3f} s  {ours/theirs:6.2f} of {base}', flush=True)
+MEAN, STD = (.485, .456, .406), (.229, .224, .225)
+
+
+def timed(f):
+    start = time.perf_counter()
+    f()
+    return time.perf_counter() - start
+
+
+def best(f, n=3):
+    return min(timed(f) for _ in range(n))
+
+
+def line(what, ours, theirs, base):
+    print(f'{what:45} {ours:8.3f} s  {theirs:8.3f} s  {ours/theirs:6.2f} of {base}', flush=True)
+
 
 def imports():
-    run = lambda m: subprocess.run([sys.executable, '-c', f'import {m}'], check=True)
-    line('import imgcourse', best(lambda: run('imgcourse')), best(lambda: run('torch')), 'import torch')
+    def run(module):
+        return best(lambda: subprocess.run([sys.executable, '-c', f'import {module}'], check=True))
+    line('import imgcourse', run('imgcourse'), run('torch'), 'import torch')
+
+
+def get_data(folder, sz):
+    from imgcourse.all import ImageClassifierData, tfms_from_model
+    return ImageClassifierData.from_paths(folder, tfms=tfms_from_model('resnet34', sz))
+
 
 def decoding(folder, sz):
     from torch.utils.data import DataLoader
     from torchvision import transforms as T
     from torchvision.datasets import ImageFolder
-    from imgcourse.data import ImageClassifierData, tfms_from_model
-    data = ImageClassifierData.from_paths(folder, tfms=tfms_from_model('resnet34', sz))
-    theirs = DataLoader(ImageFolder(folder/'train', T.Compose([T.Resize(sz, T.InterpolationMode.BICUBIC), T.CenterCrop(sz), T.ToTensor(), T.Normalize((.485, .456, .406), (.229, .224, .225))])), 64)
-    line(f'read and resize {len(data.fix_ds)} pictures to {sz}', best(lambda: list(data.fix_dl)), best(lambda: list(theirs)), "ImageFolder's time")
+    data = get_data(folder, sz)
+    resize = T.Resize(sz, T.InterpolationMode.BICUBIC)
+    tfm = T.Compose([resize, T.CenterCrop(sz), T.ToTensor(), T.Normalize(MEAN, STD)])
+    theirs = DataLoader(ImageFolder(folder/'train', tfm), 64)
+    what = f'read and resize {len(data.fix_ds)} pictures to {sz}'
+    line(what, best(lambda: list(data.fix_dl)), best(lambda: list(theirs)), "ImageFolder's time")
+
 
 def three_lines(folder, sz):
-    from imgcourse.all import ConvLearner, ImageClassifierData, tfms_from_model
-    def run(): ConvLearner.pretrained('resnet34', ImageClassifierData.from_paths(folder, tfms=tfms_from_model('resnet34', sz)), precompute=True, weights=False).fit(.01, 3)
-    with tempfile.TemporaryDirectory() as d:
-        os.environ['IMGCOURSE_CACHE'] = d
-        import torch
-        def same_weights(): torch.manual_seed(0); run()
-        first = timed(same_weights)
-        line('three lines (resnet34), the second time', timed(same_weights), first, 'the first time')
+    import torch
+
+    from imgcourse.all import ConvLearner
+
+    def run():
+        torch.manual_seed(0) # the same weights, so that stored features are of use
+        ConvLearner.pretrained('resnet34', get_data(folder, sz), precompute=True, weights=False).fit(.01, 3)
+
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ['IMGCOURSE_CACHE'] = cache
+        first = timed(run)
+        line('three lines (resnet34), the second time', timed(run), first, 'the first time')
+
+
+def feature_loader(x, y, rows, bs, **kwargs):
+    from torch.utils.data import DataLoader
+
+    from imgcourse.all import FeatureDataset, Features, as_is
+    return DataLoader(FeatureDataset(Features(x, rows), y[rows]), bs, collate_fn=as_is, **kwargs)
+
 
 def loop(n=5000, width=2560, epochs=3):
-    import numpy as np, torch, torch.nn.functional as F
-    from imgcourse.all import ImageClassifierData, Learner, make_head, FeatureDataset, Features
-    from torch.utils.data import DataLoader
-    from imgcourse.data import as_is
+    import numpy as np
+
+    from imgcourse.all import Learner, make_head
     x, y = np.random.RandomState(0).randn(n, width).astype(np.float32), np.arange(n) % 2
-    ds = FeatureDataset(Features(x, np.arange(n)), y)
-    class Stand_in: trn_dl, val_dl = DataLoader(ds, 64, True, collate_fn=as_is), DataLoader(ds, 64, collate_fn=as_is)
-    def ours(): Learner(make_head(width, 2), Stand_in).fit(.01, epochs)
-    def plain():
-        head, X, Y = make_head(width, 2), torch.from_numpy(x), torch.from_numpy(y)
-        opt = torch.optim.SGD(head.parameters(), lr=.01, momentum=.9)
-        for _ in range(epochs):
-            head.train()
-            for i in torch.randperm(n).split(64): F.cross_entropy(head(X[i]), Y[i]).backward(); opt.step(); opt.zero_grad()
-            head.eval()
-            with torch.no_grad(): [F.cross_entropy(head(X[i]), Y[i]).item() for i in torch.arange(n).split(64)]
-    line('fit, three epochs on features', best(ours), best(plain), "a bare loop's time")
+
+    class StandIn:
+        trn_dl = feature_loader(x, y, np.arange(n), 64, shuffle=True)
+        val_dl = feature_loader(x, y, np.arange(n), 64)
+
+    ours = best(lambda: Learner(make_head(width, 2), StandIn).fit(.01, epochs))
+    plain = best(lambda: plain_loop(make_head(width, 2), x, y, epochs))
+    line('fit, three epochs on features', ours, plain, "a bare loop's time")
+
+
+def plain_loop(head, x, y, epochs):
+    import torch
+    import torch.nn.functional as F
+    x, y = torch.from_numpy(x), torch.from_numpy(y)
+    opt = torch.optim.SGD(head.parameters(), lr=.01, momentum=.9)
+    for _ in range(epochs):
+        head.train()
+        for i in torch.randperm(len(y)).split(64):
+            F.cross_entropy(head(x[i]), y[i]).backward()
+            opt.step()
+            opt.zero_grad()
+        head.eval()
+        with torch.no_grad():
+            for i in torch.arange(len(y)).split(64):
+                F.cross_entropy(head(x[i]), y[i]).item()
+
 
 def thirty_lines(n=10_222, width=2048, classes=120, bs=210, cycles=25):
-    "Phase 1 of lesson 5 at the size of the competition, on made-up features; beside it nothing but the matrix products of forward and backward passes."
-    import numpy as np, torch
-    from torch import nn
-    from torch.utils.data import DataLoader
-    from imgcourse.all import FeatureDataset, Features, Learner, Shuffle, as_is, get_cv_idxs, make_head
+    """Phase 1 of lesson 5 at the size of the competition, on made-up features; beside it nothing but the matrix
+    products of forward and backward passes."""
+    import numpy as np
+
+    from imgcourse.all import Learner, Shuffle, get_cv_idxs, make_head
     rng = np.random.RandomState(0)
     y = rng.randint(0, classes, n)
     x = (rng.randn(classes, width)[y]*.15 + rng.randn(n, width)).astype(np.float32)
-    val = np.isin(np.arange(n), get_cv_idxs(n, val_pct=.1))
-    def dl(rows, **kw): return DataLoader(FeatureDataset(Features(x, np.flatnonzero(rows)), y[rows]), bs, collate_fn=as_is, **kw)
-    class Stand_in: trn_dl, val_dl = dl(~val, sampler=Shuffle((~val).sum())), dl(val)
-    learn = Learner(make_head(width, classes, [2048, 512], [.5, .5, .4]), Stand_in)
+    val = get_cv_idxs(n, val_pct=.1)
+    trn = np.setdiff1d(np.arange(n), val)
+
+    class StandIn:
+        trn_dl = feature_loader(x, y, trn, bs, sampler=Shuffle(len(trn)))
+        val_dl = feature_loader(x, y, np.sort(val), bs)
+
+    learn = Learner(make_head(width, classes, [2048, 512], [.5, .5, .4]), StandIn)
     learn.cbs = learn.cbs[:1]
-    layers = [m for m in learn.model if isinstance(m, nn.Linear)]
-    def products():
-        for _ in range(cycles):
-            for _ in range(-(-(~val).sum()//bs)):
-                for m in layers: v = torch.ones(bs, m.in_features); g = v@m.weight.T; g@m.weight; g.T@v
-            for _ in range(-(-val.sum()//bs)):
-                for m in layers: torch.ones(bs, m.in_features)@m.weight.T
-    with torch.no_grad(): bare = timed(products)
-    line(f'{cycles} cycles on {n:,} x {width:,} features', timed(lambda: learn.fit(1e-2, n_cycle=cycles, cycle_len=1)), bare, "its bare matrix products' time")
+    bare = timed(lambda: matrix_products(learn.model, bs, cycles, -(-len(trn)//bs), -(-len(val)//bs)))
+    ours = timed(lambda: learn.fit(1e-2, n_cycle=cycles, cycle_len=1))
+    line(f'{cycles} cycles on {n:,} x {width:,} features', ours, bare, "its bare matrix products' time")
     print(f'  of {classes} classes {learn.history[-1]["accuracy"]:.3f} right')
 
-if __name__ == '__main__':
+
+def matrix_products(model, bs, cycles, n_trn, n_val):
+    "Those of each linear layer: forward and twice backward in training, forward in validation."
+    import torch
+    weights = [m.weight for m in model if isinstance(m, torch.nn.Linear)]
+    with torch.no_grad():
+        for _ in range(cycles):
+            for _ in range(n_trn):
+                for w in weights:
+                    v = torch.ones(bs, w.shape[1])
+                    g = v@w.T
+                    g@w # noqa: B018
+                    g.T@v # noqa: B018
+            for _ in range(n_val):
+                for w in weights:
+                    torch.ones(bs, w.shape[1])@w.T # noqa: B018
+
+
+def main(folder=None):
     imports()
-    if len(sys.argv) > 1: folder = Path(sys.argv[1])
-    else:
-        from imgcourse.data import get_dataset
+    if folder is None:
+        from imgcourse.all import get_dataset
         folder = get_dataset('dogscats')
-    decoding(folder, 224); decoding(folder, 96)
+    folder = Path(folder)
+    decoding(folder, 224)
+    decoding(folder, 96)
     loop()
     thirty_lines()
     three_lines(folder, 224)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,408 @@
+"Files of all kinds become pictures, the bad ones are named, folders are listed; and what all modules share."
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+from imgcourse import pictures
+from imgcourse.data import ImageClassifierData
+from imgcourse.pictures import (PictureError, bad_pictures, check_number, check_pictures, list_pictures,
+                                pictures_by_class, printable, read_picture, show_images)
+from imgcourse.transforms import tfms_from_model
+
+TFMS = tfms_from_model('resnet18', 32)
+RED = (200, 30, 30)
+
+
+# ---- pictures of all kinds
+def test_modes(tmp_path):
+    "Every mode gives the picture that a person sees."
+    red = Image.new('RGB', (40, 30), RED)
+    see_through = Image.new('RGBA', (40, 30), (0, 0, 0, 0))
+    see_through.paste((*RED, 255), (0, 0, 20, 30))
+    files = {'rgb.png': red, 'cmyk.jpg': red.convert('CMYK'), 'palette.gif': red.quantize(4), 'rgba.png': see_through,
+             'la.png': see_through.convert('LA'), 'pal.png': see_through.quantize(8)}
+    for name, im in files.items():
+        im.save(tmp_path/name)
+    for name in ('rgb.png', 'cmyk.jpg', 'palette.gif', 'rgba.png'):
+        im = read_picture(tmp_path/name)
+        assert im.mode == 'RGB' and im.size == (40, 30)
+        assert np.abs(np.int32(im.getpixel((10, 15))) - RED).max() < 8, name
+    for name in ('rgba.png', 'la.png', 'pal.png'):
+        assert read_picture(tmp_path/name).getpixel((30, 15)) == (255, 255, 255), name
+
+
+@pytest.mark.parametrize('dtype, mode', [(np.uint16, 'I;16'), (np.int32, 'I'), (np.float32, 'F')])
+def test_deep_pixels_are_scaled_not_clipped(tmp_path, dtype, mode):
+    ramp = np.linspace(0, 65535, 64*64).reshape(64, 64).astype(dtype)
+    Image.fromarray(ramp).save(tmp_path/'x.tif')
+    assert Image.open(tmp_path/'x.tif').mode == mode
+    got = np.asarray(read_picture(tmp_path/'x.tif'))[..., 0].astype(int).ravel()
+    assert got[0] == 0 and got[-1] == 255 and abs(got[len(got)//2] - 128) < 3
+
+
+def test_float_between_0_and_1(tmp_path):
+    Image.fromarray(np.full((8, 8), .5, np.float32)).save(tmp_path/'x.tif')
+    assert read_picture(tmp_path/'x.tif').getpixel((0, 0)) == (128,)*3
+
+
+def turned(orientation):
+    "The note of a camera."
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    "A photo of a red corner is upright, however the camera was held, also when it is decoded smaller."
+    stored = Image.new('RGB', (640, 320), 'white')
+    stored.paste((255, 0, 0), (0, 0, 160, 160))
+    if orientation > 1:
+        stored = stored.transpose({2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation])
+    stored.save(tmp_path/'x.jpg', exif=turned(orientation))
+    for side, size in ((None, (640, 320)), (64, (160, 80))):
+        im = read_picture(tmp_path/'x.jpg', side)
+        assert im.size == size
+        r, g, b = im.getpixel((im.width//8, im.height//8))
+        assert r > 200 and max(g, b) < 60, orientation
+        assert min(im.getpixel((im.width - 5, im.height - 5))) > 200
+
+
+KINDS = [(mode, name) for mode in ('RGB', 'RGBA', 'L', 'LA', 'I;16') for name in ('x.png', 'x.webp', 'x.tif')
+         if (mode, name) not in (('I;16', 'x.webp'), ('LA', 'x.webp'), ('LA', 'x.tif'))]
+
+
+@pytest.mark.parametrize('mode, name', KINDS)
+def test_exif_orientation_of_other_kinds(tmp_path, mode, name):
+    stored = Image.linear_gradient('L').resize((40, 20)) # dark above, light below
+    if mode == 'I;16':
+        stored = Image.fromarray(np.asarray(stored).astype(np.uint16)*257)
+    else:
+        stored = stored.convert(mode)
+    how = {'lossless': True} if name == 'x.webp' else {}
+    stored.save(tmp_path/name, exif=turned(6), **how)
+    im = read_picture(tmp_path/name) # a quarter turn to the right: light on the left
+    assert im.size == (20, 40) and im.getpixel((1, 20))[0] > 200 and im.getpixel((18, 20))[0] < 60
+
+
+@pytest.mark.parametrize('size', [(16, 16), (24, 24), (20, 300), (4, 4)])
+def test_small_pictures_are_pictures(few, size):
+    for split in ('train', 'valid'):
+        Image.new('RGB', size).save(few/split/'cats'/'small.jpg')
+    assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 25
+
+
+def test_pictures_come_smaller_but_large_enough(tmp_path):
+    Image.new('RGB', (4000, 3000)).save(tmp_path/'x.jpg')
+    Image.new('RGB', (4000, 3000)).save(tmp_path/'x.png', compress_level=1)
+    for name in ('x.jpg', 'x.png'):
+        for need in (96, 224, 500, 1400, 3000):
+            assert need <= min(read_picture(tmp_path/name, need).size) <= 4*need
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('kind, mb', [('jpg', 150), ('png', 550)])
+def test_huge_picture_takes_bounded_memory(tmp_path, kind, mb):
+    """12,000 by 9,000 pixels are 432 MB in Pillow. A JPEG stays far below; of other formats there is one copy,
+    and what comes back is small."""
+    Image.new('RGB', (12_000, 9_000), RED).save(tmp_path/f'huge.{kind}')
+    code = f"""
+import resource, warnings
+warnings.simplefilter('error')
+from imgcourse.pictures import read_picture
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+im = read_picture({str(tmp_path/f'huge.{kind}')!r}, 224)
+print(im.size, im.getpixel((0, 0)), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)//1024)
+"""
+    env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path)}
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env).stdout
+    w, h = map(int, re.findall(r'\d+', out)[:2])
+    assert 224 <= h < 1000 and abs(w/h - 4/3) < .01 and int(out.split()[-1]) < mb
+
+
+# ---- pictures that Pillow finds too large
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    "A file with more pixels than Pillow likes, and fewer than it refuses."
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 2000)
+    Image.new('RGB', (60, 50), RED).save(tmp_path/'large.png')
+    return tmp_path/'large.png'
+
+
+def test_large_pictures_are_welcome(large):
+    "No warning here; elsewhere Pillow warns as before."
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        filters, before = warnings.filters, list(warnings.filters)
+        assert read_picture(large).size == (60, 50)
+        assert warnings.filters is filters and filters == before
+        with pytest.raises(Image.DecompressionBombWarning):
+            Image.open(large)
+
+
+def test_pictures_over_the_limit_are_refused(large):
+    filters = list(warnings.filters)
+    Image.new('RGB', (100, 50)).save(large)
+    with pytest.raises(PictureError, match=r'large.png: over 4,000 pixels; make it smaller first$'):
+        read_picture(large)
+    assert warnings.filters == filters
+
+
+def test_large_pictures_in_threads_beside_a_program_that_changes_its_filters(large):
+    "None of the readers is warned, and nothing is left of what they or the program did."
+    faults, filters = [], list(warnings.filters)
+    def read():
+        try:
+            for _ in range(200):
+                read_picture(large)
+        except Warning as e:
+            faults.append(e)
+    def change():
+        for _ in range(2000):
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', DeprecationWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        readers = [threading.Thread(target=read) for _ in range(6)]
+        for t in readers:
+            t.start()
+        for t in readers:
+            t.join()
+    assert faults == []
+    both = [threading.Thread(target=f) for f in (read, change, read)]
+    for t in both:
+        t.start()
+    for t in both:
+        t.join()
+    assert warnings.filters == filters
+
+
+def test_reading_does_not_make_python_repeat_its_warnings(large):
+    "What a program is told once, it is told once, however many pictures are read meanwhile."
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('default')
+        for _ in range(3):
+            warnings.warn('said once', UserWarning, stacklevel=1)
+            read_picture(large)
+    assert [str(w.message) for w in told] == ['said once']
+
+
+# ---- files that are no pictures
+BAD = {'text.jpg': 'not a picture', 'empty.png': 'empty', 'dot.png': '1×1 pixels', 'cut.jpg': 'damaged'}
+
+
+def make_bad(folder):
+    (folder/'text.jpg').write_bytes(b'I am a list, not a picture')
+    (folder/'empty.png').write_bytes(b'')
+    Image.new('RGB', (1, 1)).save(folder/'dot.png')
+    Image.effect_noise((200, 200), 50).convert('RGB').save(folder/'cut.jpg')
+    whole = (folder/'cut.jpg').read_bytes()
+    (folder/'cut.jpg').write_bytes(whole[:len(whole)//2])
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_bad_picture(tmp_path, name):
+    make_bad(tmp_path)
+    with pytest.raises(PictureError, match=f'{name}.*{BAD[name]}'):
+        read_picture(tmp_path/name)
+
+
+def test_missing_picture_and_strip(tmp_path):
+    with pytest.raises(PictureError, match='no such file'):
+        read_picture(tmp_path/'none.jpg')
+    Image.new('RGB', (5, 3000)).save(tmp_path/'strip.png')
+    with pytest.raises(PictureError, match='5×3000'):
+        read_picture(tmp_path/'strip.png')
+
+
+def test_one_report_of_all_bad_pictures(few):
+    make_bad(few/'train'/'cats')
+    with pytest.raises(PictureError) as e:
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+    assert '4 of 40' in str(e.value) and "on_error='skip'" in str(e.value) and all(n in str(e.value) for n in BAD)
+    with pytest.raises(ValueError, match='on_error'):
+        ImageClassifierData.from_paths(few, tfms=TFMS, on_error='ignore')
+
+
+def test_bad_pictures_are_left_out(few):
+    make_bad(few/'train'/'cats')
+    with pytest.warns(UserWarning, match='left out') as w:
+        data = ImageClassifierData.from_paths(few, tfms=TFMS, on_error='skip')
+    assert len(w) == 1 and all(n in str(w[0].message) for n in BAD)
+    assert len(data.trn_ds) == 24 and list(np.bincount(data.trn_y)) == [12, 12]
+    assert sum(len(y) for _, y in data.trn_dl) == 24
+
+
+def test_nothing_left_of_a_class(few):
+    for f in (few/'valid'/'dogs').iterdir():
+        f.write_text('no picture')
+    with pytest.raises(PictureError, match=r'valid/dogs.*none of its 6'), pytest.warns(UserWarning):
+        ImageClassifierData.from_paths(few, tfms=TFMS, on_error='skip')
+
+
+def test_no_test_picture_can_be_read(few):
+    (few/'test').mkdir()
+    (few/'test'/'a.jpg').write_bytes(b'')
+    with pytest.warns(UserWarning, match='left out'), pytest.raises(PictureError, match='None of the test pictures'):
+        ImageClassifierData.from_paths(few, tfms=TFMS, test_name='test', on_error='skip')
+
+
+def test_good_files_are_decoded_once(few, own_cache, monkeypatch):
+    seen = []
+    def read(path, min_side=None):
+        seen.append(path)
+        return read_picture(path, min_side)
+    monkeypatch.setattr(pictures, 'read_picture', read)
+    for _ in range(2):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+        assert len(seen) == 36
+    (few/'train'/'dogs'/'dog.1.jpg').write_bytes(b'broken now')
+    with pytest.raises(PictureError, match=r'1 of 36.*\n.*dog.1.jpg'):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+    assert len(seen) == 37
+
+
+def test_no_files_at_all(own_cache): assert bad_pictures([]) == {} and check_pictures([]) == set()
+
+
+# ---- folders
+def no_cats(path):
+    for split in ('train', 'valid'):
+        shutil.rmtree(path/split/'cats')
+
+
+@pytest.mark.parametrize('break_it, error, message', [
+    (lambda p: (p/'train').rename(p/'training'), FileNotFoundError,
+     r'no folder .*train. The folders in .* are training, valid'),
+    (lambda p: (p/'train'/'birds').mkdir(), ValueError, 'no pictures in the class folder birds'),
+    (no_cats, ValueError, r"at least 2; it has \['dogs'\]"),
+    (lambda p: (p/'valid'/'cats').rename(p/'valid'/'kittens'), ValueError, 'cats, kittens')])
+def test_bad_folders(few, break_it, error, message):
+    break_it(few)
+    with pytest.raises(error, match=message):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+
+
+def test_files_that_are_no_pictures_are_told(few):
+    (few/'train'/'cats'/'holiday.heic').write_bytes(b'x')
+    (few/'train'/'cats'/'.DS_Store').write_bytes(b'x')
+    with pytest.warns(UserWarning, match='1 files.*heic'):
+        data = ImageClassifierData.from_paths(few, tfms=TFMS)
+    assert len(data.trn_ds) == 24
+
+
+def test_links_that_lead_in_circles(few):
+    "Each picture once; a linked folder of pictures counts."
+    cats, dogs = few/'train'/'cats', few/'train'/'dogs'
+    n = len(list_pictures(cats))
+    (cats/'round').symlink_to(cats)
+    (cats/'up').symlink_to(dogs)
+    (dogs/'back').symlink_to(cats)
+    found = list_pictures(cats)
+    assert len(found) == len({f.resolve() for f in found}) == n + 12
+
+
+def test_names_that_are_not_utf8(few):
+    cats = few/'train'/'cats'
+    try:
+        shutil.copy(cats/'cat.1.jpg', os.fsencode(cats) + b'/caf\xe9.jpg')
+    except OSError:
+        return # the file system of macOS has no such names
+    assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 25
+
+
+def test_loose_pictures_are_told(few):
+    (few/'train'/'cats'/'cat.1.jpg').rename(few/'train'/'stray.jpg')
+    with pytest.warns(UserWarning, match='stray.jpg'):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+
+
+def test_a_folder_of_pictures_is_no_folder_of_classes(few):
+    "The way out is named; nothing is warned of that is no help."
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(ValueError, match=r'did you mean the folder above, .*train'):
+            pictures_by_class(few/'train'/'cats')
+
+
+def test_warnings_point_at_the_line_of_the_user(few):
+    "Through however many functions of ours they come."
+    rows = [f'{f},{f.parent.name},3' for f in list_pictures(few/'valid')]
+    (few/'labels.csv').write_text('\n'.join(['id,breed,age', *rows]))
+    (few/'train'/'cats'/'list.txt').write_bytes(b'x')
+    (few/'train'/'stray.jpg').write_bytes(b'')
+    (few/'train'/'dogs'/'bad.jpg').write_bytes(b'')
+    calls = [
+        lambda: list_pictures(few/'train'/'cats'),
+        lambda: pictures_by_class(few/'train'),
+        lambda: check_pictures([few/'train'/'dogs'/'bad.jpg'], 'skip'),
+        lambda: ImageClassifierData.from_paths(few, tfms=TFMS, on_error='skip'),
+        lambda: ImageClassifierData.from_folder(few/'train', tfms=TFMS, on_error='skip'),
+        lambda: ImageClassifierData.from_csv(few, 'valid', few/'labels.csv', tfms=TFMS, val_idxs=[0]),
+    ]
+    first = calls[0].__code__.co_firstlineno
+    for k, (call, n) in enumerate(zip(calls, (1, 2, 1, 3, 3, 1))):
+        with pytest.warns(UserWarning) as told:
+            call()
+        assert [(w.filename, w.lineno) for w in told] == [(__file__, first + k)]*n, [str(w.message) for w in told]
+
+
+# ---- what all modules share
+@pytest.mark.parametrize('value, how', [
+    (1, {}), (0, {}), (.5, {}), (np.float32(.5), {}), (np.int64(3), {'whole': True}), (1, {'most': 1}),
+    (1e-9, {'above': True}), (5, {'least': 5, 'whole': True}), (-3, {'least': -3})])
+def test_numbers_that_can_be(value, how): assert check_number(value, 'x', 'the size', **how) is value
+
+
+@pytest.mark.parametrize('value, how, message', [
+    (-1, {}, 'x is the size, a number of at least 0, not -1'),
+    (float('nan'), {}, 'x is the size, a number of at least 0, not nan'),
+    (float('inf'), {}, 'x is the size, a number of at least 0, not inf'),
+    ('3', {}, "x is the size, a number of at least 0, not '3'"),
+    (None, {}, 'x is the size, a number of at least 0, not None'),
+    (True, {}, 'x is the size, a number of at least 0, not True'),
+    ([1, 2], {}, r'x is the size, a number of at least 0, not \[1, 2\]'),
+    (1j, {}, 'x is the size, a number of at least 0, not 1j'),
+    (0, {'above': True}, 'x is the size, a number above 0, not 0'),
+    (2.5, {'least': 1, 'whole': True}, 'x is the size, a whole number of at least 1, not 2.5'),
+    (2, {'most': 1}, 'x is the size, a number from 0 to 1, not 2'),
+    (0, {'most': 1, 'above': True}, 'x is the size, a number above 0 and at most 1, not 0')])
+def test_numbers_that_cannot_be(value, how, message):
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        check_number(value, 'x', 'the size', **how)
+
+
+def test_printable():
+    name = os.fsdecode(b'caf\xe9')
+    assert printable(name).startswith('caf') and printable(name).encode() and '?' in printable(name)
+    assert printable('Mädchens Katze № 1') == 'Mädchens Katze № 1' and printable(Path('a')) == 'a'
+
+
+def test_show_images():
+    "Pillow pictures and arrays; a place for each, what is left over stays empty; titles are printed as they are."
+    grey = np.linspace(0, 1, 64).reshape(8, 8)
+    ims = [Image.new('RGB', (8, 6), RED), np.zeros((6, 8, 3)), grey]
+    titles = ['costs $5', '$x^', os.fsdecode(b'caf\xe9')]
+    axs = show_images(ims, titles, cols=2, side=1, colors=['red', 'green', 'blue'], size=7, cmap='gray', vmin=0, vmax=2)
+    plt.gcf().canvas.draw()
+    assert axs.shape == (2, 2) and [len(ax.images) for ax in axs.flat] == [1, 1, 1, 0]
+    assert [ax.get_title() for ax in axs.flat] == ['costs $5', '$x^', printable(titles[2]), '']
+    assert [ax.title.get_color() for ax in axs.flat[:3]] == ['red', 'green', 'blue']
+    assert {ax.title.get_fontsize() for ax in axs.flat[:3]} == {7} and not any(ax.axison for ax in axs.flat)
+    assert axs.flat[2].images[0].get_cmap().name == 'gray' and axs.flat[2].images[0].get_clim() == (0, 2)
+    assert plt.gcf().get_figwidth() == 2
+    plt.close('all')
+
+
+def test_show_images_without_titles():
+    axs = show_images([np.zeros((4, 4, 3))]*5)
+    assert axs.shape == (2, 4) and [ax.get_title() for ax in axs.flat] == ['']*8
+    plt.close('all')
