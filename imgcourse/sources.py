@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .pictures import ProgressBar, bad_pictures, cache_dir, list_pictures, text_hash
+from .pictures import ProgressBar, bad_pictures, cache_dir, list_pictures
 from .transforms import lite0, resnet34, resnext101_64
 
 # %% ../nbs/54_sources.ipynb #8256cfbf
@@ -254,7 +254,7 @@ def get_dataset(
     return _get_sketches(name)
 
 def _get_sketches(name):
-    dest = cache_dir()/'sketches'/f'{name}-{text_hash(Path(sketches.__file__).read_text())[:8]}'
+    dest = cache_dir()/'sketches'/f'{name}-{sketches.drawn_by()}'
     if not dest.exists():
         try:
             sketches.make_sketches(name, dest)

@@ -1,8 +1,6 @@
 "Small pictures of noise that any net can learn: the class, of three, is the channel that is brightest."
 import numpy as np
-from imgcourse import ondevice # noqa: F401 (it adds `on_device`)
-from imgcourse.data import ImageClassifierData
-from imgcourse.transforms import PictureTransform
+from imgcourse.all import ImageClassifierData, PictureTransform
 
 IN, PLAIN = (32, 32, 3), PictureTransform([], 32, (0, 0, 0), (1, 1, 1))
 

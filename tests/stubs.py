@@ -202,6 +202,7 @@ class Stub:
     def text(self):
         "The whole stub."
         body, values = [], []
+        self.imports |= {self.home.imports[name] for name in self.home.exported if name in self.home.imports}
         for node in self.home.tree.body:
             public = [n for n in defined(node) if not n.startswith('_')]
             if isinstance(node, ast.ClassDef) and public:

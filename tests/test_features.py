@@ -303,7 +303,7 @@ def test_killed_in_the_middle(sketches, tmp_path):
 
 @pytest.mark.e2e
 def test_two_processes_at_once(sketches, tmp_path):
-    processes = [start(sketches, tmp_path, .002) for _ in range(2)]
+    processes = [start(sketches, tmp_path, .06) for _ in range(2)]
     printed = [p.communicate()[0] for p in processes]
     assert all(p.returncode == 0 for p in processes)
     assert sum(text.count('batch\n') for text in printed) == 50

@@ -137,11 +137,11 @@ def matrix_products(model, bs, cycles, n_trn, n_val):
                 for w in weights:
                     v = torch.ones(bs, w.shape[1])
                     g = v@w.T
-                    g@w # noqa: B018
-                    g.T@v # noqa: B018
+                    g@w
+                    g.T@v
             for _ in range(n_val):
                 for w in weights:
-                    torch.ones(bs, w.shape[1])@w.T # noqa: B018
+                    torch.ones(bs, w.shape[1])@w.T
 
 
 def main(folder=None):

@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +33,7 @@ class Small(nn.Module):
 class Watch(threading.Thread):
     "Notes the peak of anonymous memory until it is stopped."
     def __init__(self):
-        super().__init__()
+        super().__init__(daemon=True)
         self.peak, self.done = 0, threading.Event()
 
     def run(self):
