@@ -27,7 +27,6 @@ def test_augmentation_varies_and_repeats_with_the_seed(few):
     assert all(torch.equal(a[0], b[0]) for a, b in zip(data.fix_dl, data.fix_dl))
 
 
-@pytest.mark.e2e
 def test_workers_give_the_same(few):
     a, b = (ImageClassifierData.from_paths(few, tfms=TFMS, bs=8, num_workers=n) for n in (0, 2))
     for (x, y), (x2, y2) in zip(a.val_dl, b.val_dl, strict=True):
@@ -77,9 +76,8 @@ def test_augmentation_leaves_gpus_alone(forked):
     assert forked == [[], []]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_random_numbers_of_a_real_gpu_are_kept():
-    if not torch.cuda.is_available():
-        pytest.skip('needs a GPU')
     torch.manual_seed(0)
     want = torch.rand(3, device='cuda')
     torch.manual_seed(0)
@@ -248,18 +246,21 @@ def test_stray_quotes_and_empty_tables(rewritten, change, message):
 
 def test_one_message_names_all_bad_rows_of_a_kind(rewritten):
     "Of the kinds, that comes first which makes the rest doubtful; of many rows, the first twenty are named."
-    with pytest.raises(ValueError, match='not 2 fields in rows 3, 5$'):
-        rewritten(lambda t: b'\n'.join(line + {1: b'x,,', 2: b',3', 4: b',4'}.get(n, b'')
-                                       for n, line in enumerate(t.split(b'\n')) if n != 1))
+    def spoil(t):
+        rows = t.split(b'\n')
+        rows[1:5] = [b'x,', rows[2] + b',3', rows[3], rows[4] + b',4']
+        return b'\n'.join(rows)
+    with pytest.raises(ValueError, match=r'not 2 fields in rows 3, 5$'):
+        rewritten(spoil)
     with pytest.raises(ValueError, match=r"column 'breed' is empty .* in rows 2, .*, 21 and 4 more$"):
         rewritten(lambda t: t.replace(b',cats', b',').replace(b',dogs', b', '))
 
 
 def test_a_table_with_many_columns_and_a_row_that_is_much_too_long(rewritten):
     with pytest.warns(UserWarning, match='is passed over'):
-        data = rewritten(lambda t: t.replace(b'breed\n', b'breed' + b',c'*300 + b'\n').replace(b's\n', b's' + b',0'*300 + b'\n'))
+        data = rewritten(lambda t: t.replace(b'\n', b',0'*300 + b'\n'))
     assert data.classes == ['cats', 'dogs']
-    with pytest.raises(ValueError, match='not 2 fields in row 26$'):
+    with pytest.raises(ValueError, match=r'not 2 fields in row 26$'):
         rewritten(lambda t: t + b','*100_000 + b'\n')
 
 
@@ -267,7 +268,7 @@ def test_a_table_of_a_hundred_thousand_rows(tmp_path, monkeypatch):
     "In the order of the rows."
     (tmp_path/'new.csv').write_text('id,breed\n' + ''.join(f'{i},{i % 7}\n' for i in range(100_000)))
     real = os.path.isfile
-    monkeypatch.setattr(os.path, 'isfile', lambda p: str(p).endswith('.jpg') or real(p))
+    monkeypatch.setattr(os.path, 'isfile', lambda p: str(p)[-5:-4].isdigit() or real(p))
     files, labels = read_labels(tmp_path/'new.csv', tmp_path, '.jpg')
     assert files == [f'{tmp_path}/{i}.jpg' for i in range(100_000)] and labels[:8] == [*'01234560']
     monkeypatch.setattr(os.path, 'isfile', lambda p: str(p).endswith('0.jpg') or real(p))
@@ -354,12 +355,11 @@ def test_csv_rows_stay_right_when_pictures_are_skipped(table, few):
     assert len(data.trn_ds) == 21
 
 
-def test_no_picture_to_learn_from_can_be_read(table, few, tmp_path):
+def test_no_picture_to_learn_from_can_be_read(table, few):
     for f in (few/'train'/'dogs').iterdir():
         f.write_bytes(b'')
-    df, write = table
-    with pytest.warns(UserWarning, match='left out'), pytest.raises(pictures.PictureError, match='classes dogs$'):
-        write(val_idxs=[0, 23], on_error='skip')
+    with pytest.warns(UserWarning, match='left out'), pytest.raises(pictures.PictureError, match=r'classes dogs$'):
+        table[1](val_idxs=[0, 23], on_error='skip')
 
 
 def test_what_stands_behind_the_door(table, few, tmp_path):

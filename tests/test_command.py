@@ -1,130 +1,346 @@
-"The commands `data`, `doctor` and `lab`, and what is common to all (run: test_lessons; train, predict: test_deploy)."
-import os, re, signal, subprocess, sys, time
+"The commands `run`, `data`, `doctor` and `lab`, and what is common to all (train, predict: test_report, test_export)."
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
 from pathlib import Path
-import psutil, pytest
-import imgcourse.data as data_module
-from imgcourse.cli import main
-from imgcourse.data import get_dataset
+from types import SimpleNamespace
+import nbformat
+import nbformat.sign
+import psutil
+import pytest
+from imgcourse import cli, pictures, sources
+from imgcourse.cli import lesson_files, main
+
+IMGCOURSE = Path(sys.executable).parent/'imgcourse'
+
+
+def interruptible():
+    "Ctrl-C works even where the tests run in the background."
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+# ---- data
+
+
+def list_data(capsys):
+    "What `imgcourse data` says of each set."
+    assert main(['data']) == 0
+    return dict(line.split(': ', 1) for line in capsys.readouterr().out.splitlines())
+
+
+def test_data_says_what_could_be_had(own_cache, capsys):
+    lines = list_data(capsys)
+    assert set(lines) == set(sources.full_sets)
+    for name, line in lines.items():
+        assert 'nothing here yet' in line and f'{sources.full_sets[name].mb} MB' in line
+
 
 def test_data_says_what_is_here(own_cache, tmp_path, monkeypatch, capsys):
-    def lines(): assert main(['data']) == 0; return dict(l.split(': ', 1) for l in capsys.readouterr().out.splitlines())
-    first = lines()
-    assert set(first) == set(data_module.full_sets) and all('nothing here yet' in l and f'{data_module.full_sets[n].mb} MB' in l for n, l in first.items())
-    folder = get_dataset('cifar100')
-    assert str(folder) in lines()['cifar100'] and 'sketches (' in lines()['cifar100'] and '169 MB' in lines()['cifar100']
-    (tmp_path/'own'/'cifar10'/'train').mkdir(parents=True); (tmp_path/'own'/'cifar10'/'train'/'x.bin').write_bytes(bytes(3_000_000))
+    folder = sources.get_dataset('cifar100')
+    line = list_data(capsys)['cifar100']
+    assert str(folder) in line and 'sketches (' in line and '169 MB' in line
+    (tmp_path/'own'/'cifar10'/'train').mkdir(parents=True)
+    (tmp_path/'own'/'cifar10'/'train'/'x.bin').write_bytes(bytes(3_000_000))
     monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
-    assert 'your own copy (3 MB)' in lines()['cifar10'] and 'download' not in lines()['cifar10']
+    line = list_data(capsys)['cifar10']
+    assert 'your own copy (3 MB)' in line and 'download' not in line
+
 
 def test_data_that_is_not_there(capsys):
     assert main(['data', 'cats']) == 2 and 'there are dogscats' in capsys.readouterr().err
     assert main(['data', '--fetch']) == 2 and 'which data set' in capsys.readouterr().err
 
-def test_data_fetches(own_cache, monkeypatch, capsys):
-    "A download that fails is said in a line; one that succeeds is found afterwards."
-    def failing(name, full=None): raise data_module.DownloadError('The server has no x (404).')
-    monkeypatch.setattr(data_module, 'get_dataset', failing)
-    assert main(['data', 'cifar10', '--fetch']) == 2 and capsys.readouterr().err == 'imgcourse: The server has no x (404).\n'
-    def there(name, full=None): assert full; (own_cache/'data'/name).mkdir(parents=True)
-    monkeypatch.setattr(data_module, 'get_dataset', there)
-    assert main(['data', 'cifar10', '--fetch']) == 0 and f'full (0 MB) in {own_cache/"data"/"cifar10"}' in capsys.readouterr().out
 
-def quiet(monkeypatch): monkeypatch.setattr(psutil, 'getloadavg', lambda: (.1, .1, .1)); monkeypatch.setattr(psutil, 'virtual_memory', lambda: type('M', (), {'available': 9e9, 'total': 16e9})); monkeypatch.setattr('shutil.disk_usage', lambda p: type('D', (), {'free': 50e9})); monkeypatch.setattr('shutil.which', lambda p: None)
+def test_a_download_that_fails_is_said_in_a_line(monkeypatch, capsys):
+    def failing(name, full=None):
+        raise sources.DownloadError('The server has no x (404).')
+    monkeypatch.setattr(sources, 'get_dataset', failing)
+    assert main(['data', 'cifar10', '--fetch']) == 2
+    assert capsys.readouterr().err == 'imgcourse: The server has no x (404).\n'
 
-def test_doctor_of_a_healthy_machine(monkeypatch, capsys):
-    quiet(monkeypatch)
+
+def test_a_download_that_succeeds_is_found_afterwards(own_cache, monkeypatch, capsys):
+    def there(name, full=None):
+        assert full
+        (own_cache/'data'/name).mkdir(parents=True)
+    monkeypatch.setattr(sources, 'get_dataset', there)
+    assert main(['data', 'cifar10', '--fetch']) == 0
+    assert f'full (0 MB) in {own_cache/"data"/"cifar10"}' in capsys.readouterr().out
+
+
+# ---- doctor
+
+
+@pytest.fixture
+def healthy(monkeypatch):
+    "A machine with nothing to complain of; a test makes it ill."
+    monkeypatch.setattr(psutil, 'getloadavg', lambda: (.1, .1, .1))
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=9e9, total=16e9))
+    monkeypatch.setattr('shutil.disk_usage', lambda folder: SimpleNamespace(free=50e9))
+    monkeypatch.setattr('shutil.which', lambda program: None)
+    return monkeypatch
+
+
+def test_doctor_of_a_healthy_machine(healthy, capsys):
     assert main(['doctor']) == 0
     out = capsys.readouterr().out
     assert 'No problem was found' in out and 'PROBLEM' not in out
-    for name in ('Python', 'torch', 'timm', 'processor', 'memory', 'threads', 'GPU', 'cache'): assert re.search(rf'^ *{name}: \S', out, re.M), name
+    for name in ('Python', 'torch', 'timm', 'processor', 'memory', 'threads', 'GPU', 'cache'):
+        assert re.search(rf'^ *{name}: \S', out, re.M), name
 
-@pytest.mark.parametrize('break_it, why', [
-    (lambda m, p: m.setattr(psutil, 'getloadavg', lambda: (99, 1, 1)), 'OMP_NUM_THREADS=1'),
-    (lambda m, p: m.setattr(psutil, 'virtual_memory', lambda: type('M', (), {'available': 1e9, 'total': 4e9})), 'Less than 2 GB of memory'),
-    (lambda m, p: m.setitem(sys.modules, 'torchvision', None), 'force-reinstall torch torchvision'),
-    (lambda m, p: ((p/'file').write_text('x'), m.setenv('IMGCOURSE_CACHE', str(p/'file'/'cache'))), 'IMGCOURSE_CACHE to a folder of yours'),
-    (lambda m, p: m.setattr('shutil.disk_usage', lambda p: type('D', (), {'free': 1e9})), 'Only 1.0 GB are free'),
-    (lambda m, p: (m.setattr('shutil.which', lambda n: '/usr/bin/nvidia-smi'), m.setattr('torch.cuda.is_available', lambda: False)), 'does not use it')])
-def test_doctor_names_the_mend(tmp_path, monkeypatch, capsys, break_it, why):
-    quiet(monkeypatch); break_it(monkeypatch, tmp_path)
+
+def busy(machine, folder):
+    machine.setattr(psutil, 'getloadavg', lambda: (99, 1, 1))
+
+
+def short_of_memory(machine, folder):
+    machine.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=1e9, total=4e9))
+
+
+def torchvision_broken(machine, folder):
+    machine.setitem(sys.modules, 'torchvision', None)
+
+
+def cache_not_writable(machine, folder):
+    (folder/'file').write_text('x')
+    machine.setenv('IMGCOURSE_CACHE', str(folder/'file'/'cache'))
+
+
+def disk_full(machine, folder):
+    machine.setattr('shutil.disk_usage', lambda folder: SimpleNamespace(free=1e9))
+
+
+def gpu_not_used(machine, folder):
+    machine.setattr('shutil.which', lambda program: '/usr/bin/nvidia-smi')
+    machine.setattr('torch.cuda.is_available', lambda: False)
+
+
+@pytest.mark.parametrize('ill, mend', [
+    (busy, 'OMP_NUM_THREADS=1'),
+    (short_of_memory, 'Less than 2 GB of memory'),
+    (torchvision_broken, 'force-reinstall torch torchvision'),
+    (cache_not_writable, 'IMGCOURSE_CACHE to a folder of yours'),
+    (disk_full, 'Only 1.0 GB are free'),
+    (gpu_not_used, 'does not use it'),
+])
+def test_doctor_names_the_mend(healthy, tmp_path, capsys, ill, mend):
+    ill(healthy, tmp_path)
     assert main(['doctor']) == 1
-    problems = [l for l in capsys.readouterr().out.splitlines() if l.startswith('PROBLEM: ')]
-    assert len(problems) == 1 and why in problems[0]
+    problem, = [line for line in capsys.readouterr().out.splitlines() if line.startswith('PROBLEM: ')]
+    assert mend in problem
+
+
+# ---- what is common to all
+
 
 @pytest.mark.parametrize('command', ['run', 'lab', 'train', 'predict', 'data', 'doctor'])
 def test_help_of_every_command(command, capsys):
-    with pytest.raises(SystemExit) as e: main([command, '--help'])
+    with pytest.raises(SystemExit) as e:
+        main([command, '--help'])
     out = capsys.readouterr().out
     assert e.value.code == 0 and f'usage: imgcourse {command}' in out and 'None' not in out
 
-@pytest.mark.parametrize('argv, why', [(['run', ''], 'empty'), (['train', ''], 'empty'), (['predict', '', 'x.jpg'], 'empty'), (['predict', '{folder}', 'x.jpg'], 'name the model file in it'),
-    (['lab', '{file}'], '{file}: File exists'), (['run', '00', '--out', '{file}'], '{file}: File exists')])
+
+@pytest.mark.parametrize('argv, code', [(['--help'], 0), (['run', '--help'], 0), (['nonsense'], 2), ([], 2)])
+def test_exit_codes(argv, code):
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == code
+
+
+@pytest.mark.parametrize('argv, why', [
+    (['run', ''], 'empty'),
+    (['train', ''], 'empty'),
+    (['predict', '', 'x.jpg'], 'empty'),
+    (['predict', '{folder}', 'x.jpg'], 'name the model file in it'),
+    (['predict', 'x.jpg', '--top', '0'], '--top is how many classes are shown, a whole number of at least 1, not 0'),
+    (['lab', '{file}'], '{file}: File exists'),
+    (['run', '01', '--out', '{file}'], '{file}: File exists'),
+])
 def test_odd_arguments_in_one_line(tmp_path, capsys, argv, why):
-    (tmp_path/'file').write_text('x'); (tmp_path/'model.safetensors').write_text('x')
-    put = lambda text: text.format(file=tmp_path/'file', folder=tmp_path)
-    try: code = main([put(a) for a in argv])
-    except SystemExit as e: code = e.code
+    (tmp_path/'file').write_text('x')
+    (tmp_path/'model.safetensors').write_text('x')
+    def put(text): return text.format(file=tmp_path/'file', folder=tmp_path)
+    try:
+        code = main([put(a) for a in argv])
+    except SystemExit as e:
+        code = e.code
     err = capsys.readouterr().err.splitlines()
     assert code == 2 and put(why) in err[-1] and 'Errno' not in err[-1]
 
-def test_run_is_stopped_by_ctrl_c(tmp_path):
-    "In the middle of a lesson: a line, the usual exit code, and nothing goes on."
-    p = subprocess.Popen([Path(sys.executable).parent/'imgcourse', 'run', '01b', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    assert '1 lessons' in p.stdout.readline()
-    time.sleep(8)
-    os.killpg(p.pid, signal.SIGINT)
-    out, err = p.communicate(timeout=60)
-    assert p.returncode == 130 and 'Traceback' not in err and err.splitlines()[-1] == 'imgcourse: stopped', err
-
-def test_lab_passes_options_on(tmp_path, monkeypatch):
-    import imgcourse.cli as cli
-    started = []
-    class Server:
-        def __init__(self, argv): started.append(argv)
-        def wait(self): return 7
-    monkeypatch.setattr(cli.subprocess, 'Popen', Server); monkeypatch.setattr(cli.signal, 'signal', lambda *a: None)
-    assert main(['lab', str(tmp_path/'mine'), '--port=9999', '--allow-root']) == 7
-    assert f'--notebook-dir={(tmp_path/"mine").resolve()}' in started[0] and started[0][-2:] == ['--port=9999', '--allow-root'] and (tmp_path/'mine'/'02_three_lines.ipynb').is_file()
-    with pytest.raises(SystemExit) as e: main(['run', '--port=9999'])
-    assert e.value.code == 2
-
-def test_lab_twice(tmp_path, monkeypatch, capsys):
-    "What the learner has written stays; what is new or was lost comes again; JupyterLab trusts the copies."
-    import nbformat.sign
-    import imgcourse.cli as cli
-    monkeypatch.setattr(cli.subprocess, 'Popen', lambda argv: type('Server', (), {'wait': lambda self: 0})()); monkeypatch.setattr(cli.signal, 'signal', lambda *a: None)
-    monkeypatch.setenv('JUPYTER_DATA_DIR', str(tmp_path/'jupyter'))
-    mine = tmp_path/'mine'
-    assert main(['lab', str(mine)]) == 0
-    names = sorted(f.name for f in mine.iterdir())
-    assert f'{len(names)} notebooks are new' in capsys.readouterr().out and names == sorted({f.name for f in cli.lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb'})
-    notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
-    for n in names: assert notary.check_signature(nbformat.read(mine/n, 4)), n
-    text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines'); (mine/'02_three_lines.ipynb').write_text(text)
-    (mine/'05_dog_breeds.ipynb').unlink()
-    assert main(['lab', str(mine)]) == 0 and '1 notebooks are new' in capsys.readouterr().out
-    assert (mine/'02_three_lines.ipynb').read_text() == text and (mine/'05_dog_breeds.ipynb').is_file()
 
 def test_notes_of_other_libraries_are_not_printed(tmp_path, monkeypatch, capsys):
     "Also where `imgcourse` stands somewhere in their path."
-    import warnings
-    import imgcourse.cli as cli
     def warn(name=None, fetch=False):
-        warnings.warn_explicit('theirs', UserWarning, str(tmp_path/'imgcourse'/'lib'/'other.py'), 1); warnings.warn_explicit('ours', UserWarning, data_module.__file__, 1)
+        warnings.warn_explicit('theirs', UserWarning, str(tmp_path/'imgcourse'/'lib'/'other.py'), 1)
+        warnings.warn_explicit('ours', UserWarning, pictures.__file__, 1)
         return 0
     monkeypatch.setattr(cli, 'list_data', warn)
     assert main(['data']) == 0 and capsys.readouterr().err == 'imgcourse: note: ours\n'
 
+
+# ---- run (all of it: test_lessons)
+
+
+def stems(*args): return [f.stem for f in lesson_files(*args)]
+
+
+def test_lessons_and_workshop_are_told_apart():
+    lessons, workshop = stems(), stems('', True)
+    assert lessons[:3] == ['01_data_look', '02_three_lines', '02b_interpret'] and lessons[-1].startswith('09')
+    assert {'50_pictures', '56_checkpoints'} <= set(workshop) and sorted(workshop) == workshop
+    assert not set(lessons) & set(workshop) and not [n for n in lessons + workshop if n >= '9']
+
+
+def test_a_beginning_finds_a_lesson_or_else_the_workshop():
+    assert stems('02') == ['02_three_lines', '02b_interpret'] and stems('55') == stems('55', True) == ['55_features']
+    assert stems('5') == [n for n in stems('', True) if n[0] == '5']
+
+
+@pytest.mark.parametrize('argv, why, names', [
+    (['run', '77'], "No lesson or workshop notebook begins with '77'", ['01_data_look', '50_pictures']),
+    (['run', '91'], 'appendices are to be read: imgcourse lab', ['01_data_look']),
+    (['run', '--workshop', '03'], "No workshop notebook begins with '03'", ['50_pictures']),
+])
+def test_run_names_what_there_is(capsys, argv, why, names):
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert why in err and all(n in err for n in names) and ('01_data_look' in err) == ('01_data_look' in names)
+
+
+@pytest.mark.parametrize('argv, first, n', [
+    ([], '11 lessons; ', None), (['--workshop'], ' workshop notebooks; ', None), (['55'], '1 workshop notebook; ', 1),
+    (['03'], '1 lesson; ', 1)])
+def test_run_says_what_it_runs(tmp_path, monkeypatch, capsys, argv, first, n):
+    ran = []
+    def pretend(file, out):
+        ran.append(file.stem)
+        return 1.5, 'fine', True
+    monkeypatch.setattr(cli, 'run_lesson', pretend)
+    assert main(['run', *argv, '--out', str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert ran == stems('', True) if '--workshop' in argv else ran == stems(*argv)
+    assert first.replace('11', str(len(ran))) in out.splitlines()[0] and len(ran) == (n or len(ran))
+    assert re.search(rf'^{ran[-1]} +1\.5  fine$', out, re.M) and f'{ran[0]}.html' in out
+
+
+def test_run_does_not_write_over_the_lessons(capsys):
+    assert main(['run', '01', '--out', str(lesson_files()[0].parent)]) == 2
+    assert 'name another folder' in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+def test_run_is_stopped_by_ctrl_c(tmp_path):
+    "In the middle of a lesson: a line, the usual exit code, and nothing goes on."
+    p = subprocess.Popen(
+        [IMGCOURSE, 'run', '01', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, preexec_fn=interruptible)
+    assert '1 lesson;' in p.stdout.readline()
+    time.sleep(8)
+    os.killpg(p.pid, signal.SIGINT)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 130 and 'Traceback' not in err and err.splitlines()[-1] == 'imgcourse: stopped', err
+
+
+# ---- lab
+
+
+class Server:
+    "Stands in for JupyterLab."
+    started = []
+
+    def __init__(self, argv): self.started.append(argv)
+
+    def wait(self): return 7
+
+
+@pytest.fixture
+def started(monkeypatch, tmp_path):
+    "The command lines of the servers that were started; trust goes into a folder of the test."
+    monkeypatch.setattr(Server, 'started', [])
+    monkeypatch.setattr(cli.subprocess, 'Popen', Server)
+    monkeypatch.setattr(cli.signal, 'signal', lambda *args: None)
+    monkeypatch.setenv('JUPYTER_DATA_DIR', str(tmp_path/'jupyter'))
+    return Server.started
+
+
+def test_lab_passes_options_on(tmp_path, started):
+    assert main(['lab', str(tmp_path/'mine'), '--port=9999', '--allow-root']) == 7
+    assert f'--notebook-dir={(tmp_path/"mine").resolve()}' in started[0]
+    assert started[0][-2:] == ['--port=9999', '--allow-root'] and (tmp_path/'mine'/'02_three_lines.ipynb').is_file()
+
+
+def test_other_commands_do_not_take_them():
+    with pytest.raises(SystemExit) as e:
+        main(['run', '--port=9999'])
+    assert e.value.code == 2
+
+
+def test_lab_begins_with_the_first_lesson(tmp_path, started):
+    "Later it comes back as it was left; and whoever names another page gets that."
+    page = '--LabApp.default_url=/lab/tree/01_data_look.ipynb'
+    for folder, *options in (['mine'], ['mine'], ['other', '--LabApp.default_url=/lab']):
+        main(['lab', str(tmp_path/folder), *options])
+    assert [page in argv for argv in started] == [True, False, False]
+    assert sum('default_url' in option for option in started[2]) == 1, 'JupyterLab takes one alone'
+
+
+def test_lab_copies_all_and_jupyterlab_trusts_the_copies(tmp_path, started, capsys):
+    assert main(['lab', str(tmp_path/'mine')]) == 7
+    names = sorted(f.name for f in (tmp_path/'mine').iterdir())
+    assert f'{len(names)} notebooks are new' in capsys.readouterr().out
+    assert names == sorted({f.name for f in lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb'})
+    notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
+    for name in names:
+        assert notary.check_signature(nbformat.read(tmp_path/'mine'/name, 4)), name
+
+
+def test_lab_twice(tmp_path, started, capsys):
+    "What the learner has written stays; what is new or was lost comes again."
+    mine = tmp_path/'mine'
+    main(['lab', str(mine)])
+    text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines')
+    (mine/'02_three_lines.ipynb').write_text(text)
+    (mine/'05_dog_breeds.ipynb').unlink()
+    capsys.readouterr()
+    assert main(['lab', str(mine)]) == 7 and capsys.readouterr().out.startswith('1 notebooks are new')
+    assert (mine/'02_three_lines.ipynb').read_text() == text and (mine/'05_dog_breeds.ipynb').is_file()
+
+
 def test_lab_is_stopped_with_its_server(tmp_path, monkeypatch):
     "By SIGTERM, as Docker does it: the signal is handed on."
-    import signal
-    import imgcourse.cli as cli
-    class Server:
+    class Stopped:
         code = None
         def __init__(self, argv): pass
         def terminate(self): self.code = -15
-        def wait(self): signal.raise_signal(signal.SIGTERM); return self.code
-    monkeypatch.setattr(cli.subprocess, 'Popen', Server)
+        def wait(self):
+            signal.raise_signal(signal.SIGTERM)
+            return self.code
+    monkeypatch.setattr(cli.subprocess, 'Popen', Stopped)
     before = signal.getsignal(signal.SIGTERM)
-    try: assert main(['lab', str(tmp_path/'mine')]) == -15
-    finally: signal.signal(signal.SIGTERM, before)
+    try:
+        assert main(['lab', str(tmp_path/'mine')]) == -15
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.e2e
+def test_jupyterlab_opens_the_first_lesson(tmp_path):
+    "The real one, with options of the user's."
+    command = [IMGCOURSE, 'lab', str(tmp_path/'mine'), '--no-browser', '--allow-root', '--ServerApp.base_url=/course/']
+    env = os.environ | {'JUPYTER_CONFIG_DIR': str(tmp_path), 'JUPYTER_DATA_DIR': str(tmp_path), 'JUPYTER_PORT': '0'}
+    p = subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for line in p.stdout:
+            assert 'error' not in line.lower()
+            if 'http://' in line:
+                break
+    finally:
+        p.terminate()
+        p.communicate(timeout=60)
+    assert '/course/lab/tree/01_data_look.ipynb?token=' in line

@@ -1,60 +1,95 @@
-"Every lesson runs from top to bottom in a fresh kernel, as `imgcourse run` does it, without a network."
-import os, re, subprocess, sys
-from pathlib import Path
-import nbformat, pytest
-from imgcourse.cli import lesson_files, main
+"Every lesson, and every notebook of the workshop, runs from top to bottom in a fresh kernel, without a network."
+import os
+import re
+import subprocess
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from imgcourse import cli
+from imgcourse.cli import lesson_files, main, run_lesson
 
-@pytest.fixture(scope='session')
-def no_network(): return {'HTTPS_PROXY': 'http://127.0.0.1:9', 'HTTP_PROXY': 'http://127.0.0.1:9', 'HF_HUB_OFFLINE': '1', 'no_proxy': '127.0.0.1,localhost'}
+NO_NETWORK = {
+    'HTTPS_PROXY': 'http://127.0.0.1:9', 'HTTP_PROXY': 'http://127.0.0.1:9', 'HF_HUB_OFFLINE': '1',
+    'no_proxy': '127.0.0.1,localhost'}
 
-def test_imgcourse_run(tmp_path, no_network, wheel_bin):
-    "From the wheel alone, outside of the repository."
-    p = subprocess.run([wheel_bin/'imgcourse', 'run', '--out', str(tmp_path/'out')], capture_output=True, text=True, cwd=tmp_path, env={**{k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}, **no_network})
-    print(p.stdout, p.stderr)
-    assert p.returncode == 0
-    names = [f.stem for f in lesson_files()]
-    lines, table = p.stdout.split('\n\nlesson')
-    for i, n in enumerate(names):
-        assert re.search(rf'\[{i + 1}/{len(names)}\] {n} … \d+\.\d s', lines)
-        assert re.search(rf'^{n} +\d+\.\d  \S+', table, re.M), 'a headline figure for each lesson'
-        assert '<html' in (tmp_path/'out'/f'{n}.html').read_text(encoding='utf-8')[:500]
-        nb = nbformat.read(tmp_path/'out'/f'{n}.ipynb', 4)
-        assert all(c.execution_count for c in nb.cells if c.cell_type == 'code' and c.source.strip())
-    assert str(tmp_path/'out') in p.stdout
 
-@pytest.mark.parametrize('name', ['index', '91_command', '92_all'])
+@pytest.fixture
+def run_from_the_wheel(wheel_bin, tmp_path):
+    "A function that runs a notebook as `imgcourse run` does it, from the wheel alone, outside of the repository."
+    def run(name):
+        env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'} | NO_NETWORK
+        command = [wheel_bin/'imgcourse', 'run', name, '--out', str(tmp_path/'out')]
+        p = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
+        print(p.stdout, p.stderr)
+        assert p.returncode == 0
+        assert re.search(rf'\[1/1\] {name} … \d+\.\d s', p.stdout) and str(tmp_path/'out') in p.stdout
+        assert re.search(rf'^{name} +\d+\.\d  \S+', p.stdout, re.M), 'a headline figure'
+        assert '<html' in (tmp_path/'out'/f'{name}.html').read_text(encoding='utf-8')[:500]
+        cells = nbformat.read(tmp_path/'out'/f'{name}.ipynb', 4).cells
+        assert all(c.execution_count for c in cells if c.cell_type == 'code' and c.source.strip())
+    return run
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('name', [f.stem for f in lesson_files()])
+def test_lesson(run_from_the_wheel, name):
+    run_from_the_wheel(name)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('name', [f.stem for f in lesson_files(workshop=True)])
+def test_workshop_notebook(run_from_the_wheel, name):
+    run_from_the_wheel(name)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize('name', ['index', '91_command', '92_all', '93_reference'])
 def test_appendix(tmp_path, name):
-    from imgcourse.cli import run_lesson
     _, text, ok = run_lesson(lesson_files()[0].parent/f'{name}.ipynb', tmp_path)
     assert ok, text
 
-def test_a_lesson_that_fails(tmp_path, monkeypatch, capsys):
-    "The others are run all the same, what came out is kept, and the exit code tells."
-    import imgcourse.cli as cli
-    for name, code in (('01_bad', 'print("before")\n1/0'), ('02_good', 'print("In short: fine")')):
-        nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path/f'{name}.ipynb')
-    monkeypatch.setattr(cli, 'lesson_files', lambda first='': sorted(tmp_path.glob('*.ipynb')))
-    assert main(['run', '--out', str(tmp_path/'out')]) == 1
-    out = capsys.readouterr().out
-    assert 'FAILED: ZeroDivisionError' in out and re.search(r'02_good +\d+\.\d  fine', out) and 'before' in (tmp_path/'out'/'01_bad.ipynb').read_text()
 
-def test_command_line(capsys, tmp_path):
-    assert main(['run', '77']) == 2 and '01_data_look' in capsys.readouterr().err
-    (tmp_path/'file').write_text('x')
-    assert main(['run', '00', '--out', str(tmp_path/'file')]) == 2
-    for argv, code in ((['--help'], 0), (['run', '--help'], 0), (['nonsense'], 2), ([], 2)):
-        with pytest.raises(SystemExit) as e: main(argv)
-        assert e.value.code == code
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
 
+
+def test_the_report_of_a_run(tmp_path, monkeypatch, capsys):
+    """A line for each notebook, a table at the end. If one fails the others are run all the same, what came out is
+    kept, and the exit code tells."""
+    nbformat.write(notebook('print("before")\n1/0'), tmp_path/'01_bad.ipynb')
+    nbformat.write(notebook('print("In short: fine")'), tmp_path/'02_good.ipynb')
+    monkeypatch.setattr(cli, 'lesson_files', lambda first='', workshop=False: sorted(tmp_path.glob('*.ipynb')))
+    out = tmp_path/'out'
+    assert main(['run', '--out', str(out)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    words = [r'2 lessons; executed notebooks and pages go to (\S+)',
+             r'\[1/2\] 01_bad … \d+\.\d s, FAILED: ZeroDivisionError.*', r'\[2/2\] 02_good … \d+\.\d s', '',
+             'lesson   seconds  in short', r'01_bad   +\d+\.\d  FAILED, see (\S+)', r'02_good  +\d+\.\d  fine',
+             r'all      +\d+\.\d  open (\S+) to read']
+    found = [re.fullmatch(w, line) for w, line in zip(words, lines)]
+    assert len(lines) == len(words) and all(found), lines
+    assert [m[1] for m in found if m.groups()] == [str(out), str(out/'01_bad.ipynb'), str(out/'01_bad.html')]
+    assert 'before' in (out/'01_bad.ipynb').read_text()
+
+
+class Watched(NotebookClient):
+    "Remembers all that a notebook was shown, also what was replaced later."
+    def process_message(self, msg, cell, index):
+        self.__dict__.setdefault('shown', []).append(str(msg['content'].get('data', '')))
+        return super().process_message(msg, cell, index)
+
+
+@pytest.mark.e2e
 def test_bars_leave_nothing_in_a_notebook():
-    "They are shown while the work lasts, and not as widgets, which would be broken when the notebook is opened again."
-    from nbclient import NotebookClient
-    class Client(NotebookClient):
-        def process_message(self, msg, cell, index):
-            shown.append(str(msg['content'].get('data', ''))); return super().process_message(msg, cell, index)
-    shown = []
-    for code in ('for _ in ProgressBar(range(4), "A < B"): time.sleep(.6)', 'for k in ProgressBar(range(4), "A < B"):\n    time.sleep(.6)\n    if k == 2: break', 'for _ in ProgressBar(range(4), "A < B"): pass'):
-        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(f'from imgcourse.data import ProgressBar\nimport time\n{code}')])
-        Client(nb, kernel_name='python3').execute()
-        assert [o.get('data', o) for o in nb.cells[0].outputs] == [{'text/html': '', 'text/plain': '<IPython.core.display.HTML object>'}]*('sleep' in code)
-    assert any(re.search(r'<pre>A &lt; B: +75%.*3/4', s) for s in shown)
+    """They are shown while the work lasts, and not as widgets, which would be broken when the notebook is opened
+    again."""
+    nb = notebook(
+        'from imgcourse.pictures import ProgressBar\nimport time',
+        'for _ in ProgressBar(range(4), "A < B"): time.sleep(.6)',
+        'for k in ProgressBar(range(4), "A < B"):\n    time.sleep(.6)\n    if k == 2: break',
+        'for _ in ProgressBar(range(4), "A < B"): pass')
+    client = Watched(nb, kernel_name='python3')
+    client.execute()
+    nothing = [{'text/html': '', 'text/plain': '<IPython.core.display.HTML object>'}]
+    assert [[o.get('data', o) for o in c.outputs] for c in nb.cells] == [[], nothing, nothing, []]
+    assert any(re.search(r'<pre>A &lt; B: +75%.*3/4', s) for s in client.shown)

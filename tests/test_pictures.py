@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from imgcourse import pictures
 from imgcourse.data import ImageClassifierData
@@ -387,11 +388,13 @@ def test_printable():
 
 
 def test_show_images():
-    "Pillow pictures and arrays; a place for each, what is left over stays empty; titles are printed as they are."
-    grey = np.linspace(0, 1, 64).reshape(8, 8)
+    "Pillow pictures, arrays, tensors; a place for each, what is left over stays empty; titles are printed as they are."
+    grey = torch.linspace(0, 1, 64).reshape(8, 8)
     ims = [Image.new('RGB', (8, 6), RED), np.zeros((6, 8, 3)), grey]
     titles = ['costs $5', '$x^', os.fsdecode(b'caf\xe9')]
-    axs = show_images(ims, titles, cols=2, side=1, colors=['red', 'green', 'blue'], size=7, cmap='gray', vmin=0, vmax=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DeprecationWarning) # matplotlib has its own way with tensors
+        axs = show_images(ims, titles, 2, 1, ['red', 'green', 'blue'], 7, cmap='gray', vmin=0, vmax=2)
     plt.gcf().canvas.draw()
     assert axs.shape == (2, 2) and [len(ax.images) for ax in axs.flat] == [1, 1, 1, 0]
     assert [ax.get_title() for ax in axs.flat] == ['costs $5', '$x^', printable(titles[2]), '']

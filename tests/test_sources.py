@@ -400,3 +400,46 @@ def test_addresses_and_hashes_are_well_formed(name):
     algorithm, value = full.digest.split(':')
     assert full.url.startswith(('https://', 'http://vision.stanford.edu/'))
     assert len(value) == hashlib.new(algorithm).digest_size*2
+
+
+# ---- where a lesson finds its pictures
+@pytest.fixture
+def own_copies(few, tmp_path, monkeypatch):
+    "A folder of one's own with two data sets."
+    (tmp_path/'own'/'dogbreeds').mkdir(parents=True)
+    few.rename(tmp_path/'own'/'dogscats')
+    monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
+    return tmp_path/'own'
+
+
+def test_a_lesson_has_sketches():
+    path, *settings = sources.lesson('dogscats')
+    assert isinstance(path, str) and path.endswith('/') and os.path.isdir(path + 'train/cats')
+    assert settings == [sources.lite0, 96, 64]
+
+
+def test_an_own_copy_comes_first(own_copies):
+    assert get_dataset('dogscats') == own_copies/'dogscats'
+    assert sources.lesson('dogscats')[0] == f'{own_copies}/dogscats/'
+    assert (get_dataset('caltech101')/'test'/'yin_yang').is_dir(), 'sketches of what there is no copy of'
+
+
+def test_settings_for_the_full_sets(own_copies, monkeypatch):
+    "Those of the texts."
+    monkeypatch.setenv('IMGCOURSE_FULL', '1')
+    assert sources.lesson('dogscats')[1:] == ('resnet34', 224, 64)
+    assert sources.lesson('dogbreeds')[1:] == ('resnext101_64x4d', 224, 64)
+
+
+@pytest.mark.parametrize('full', ['0', '1'])
+def test_unknown_data_sets(own_copies, monkeypatch, full):
+    monkeypatch.setenv('IMGCOURSE_FULL', full)
+    with pytest.raises(ValueError, match='caltech101, cifar10'):
+        get_dataset('horses')
+
+
+@pytest.mark.parametrize('variable, value', [('IMGCOURSE_FULL', 'ture'), ('IMGCOURSE_DATA', '/no/such/folder')])
+def test_settings_that_cannot_be(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises((ValueError, OSError), match=variable):
+        get_dataset('dogscats')
