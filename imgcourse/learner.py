@@ -26,8 +26,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from .batches import Shuffle, as_is
 from .data import ImageClassifierData
-from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features, load_weights,
-                                read_whole, write_whole)
+from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features, read_whole,
+                                set_weights, write_whole)
 from .pictures import ProgressBar, as_picture, check_number, printable
 from .transforms import PictureTransform, arch_name, model_cfg
 if TYPE_CHECKING:
@@ -549,11 +549,11 @@ def load(
     """Read what `save` wrote. Raises `WeightsError` that names what differs, in architecture, classes or shapes,
     or says that a file is damaged or no safetensors file; then nothing is changed."""
     file = self.weights_file(name)
-    about = read_whole(file)[1]
+    tensors, about = read_whole(file)
     wrong = [f'{k} {about[k]} in the file, {v} here' for k, v in self.identity().items() if about.get(k, v) != v]
     if wrong:
         raise WeightsError(f'{file} belongs to another model: {"; ".join(wrong)}')
-    load_weights(self.full, file)
+    set_weights(self.full, tensors, file)
 
 # %% ../nbs/02_three_lines.ipynb #98f95cab
 class FeatureDataset(Dataset):
