@@ -74,7 +74,7 @@ class KernelGrid:
                              f'not {type(picture).__name__}')
         self.picture = torch.from_numpy(np.array(picture.convert('L'))/255).float()
         slide(self.picture, kernel)
-        self.kernel = np.array(_nine(kernel))
+        self.kernel = _nine(kernel).numpy().copy()
 
 # %% ../nbs/09_inside.ipynb #4b2e4fd1
 @patch

@@ -309,10 +309,12 @@ class ResNet(KerasNet):
         p: float = .1, # dropout before the last layer, 0 to 1
     ):
         check_shape(in_shape, layers)
-        blocks = [nn.Conv2d(in_shape[2], layers[0], 7, padding=3), nn.ReLU()]
+        blocks = []
         for i, o in pairwise(layers):
             blocks += [ConvLayer(i, o, stride=2, l2=l2), ResLayer(o, l2=l2), ResLayer(o, l2=l2)]
-        super().__init__(in_shape, *blocks, GlobalMaxPool2d(), nn.Dropout(p), *classifier(layers[-1], n_classes))
+        first = nn.Conv2d(in_shape[2], layers[0], 7, padding=3)
+        end = [GlobalMaxPool2d(), nn.Dropout(p), *classifier(layers[-1], n_classes)]
+        super().__init__(in_shape, first, nn.ReLU(), *blocks, *end)
 
 # %% ../nbs/06_keras_resnet.ipynb #162873c9
 class NormLayer(nn.Sequential):
@@ -364,6 +366,6 @@ class FastNet(KerasNet):
     ):
         check_shape(in_shape, layers)
         blocks = [m for i, o in pairwise(layers) for m in (NormLayer(i, o, pool=2), NormRes(o))]
+        first = NormLayer(in_shape[2], layers[0])
         scores = nn.Linear(layers[-1], n_classes, bias=False)
-        super().__init__(in_shape, NormLayer(in_shape[2], layers[0]), *blocks, GlobalMaxPool2d(), scores,
-                         Scale(1/8), nn.LogSoftmax(1))
+        super().__init__(in_shape, first, *blocks, GlobalMaxPool2d(), scores, Scale(1/8), nn.LogSoftmax(1))

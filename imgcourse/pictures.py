@@ -229,7 +229,7 @@ def _try_reading(f):
     except PictureError as e:
         return str(e)
 
-# %% ../nbs/50_pictures.ipynb #9296d561
+# %% ../nbs/50_pictures.ipynb #42f93673
 def warn_user(
     message: str, # what there is to know
 ) -> None:
@@ -239,6 +239,7 @@ def warn_user(
         frame, level = frame.f_back, level + 1
     warnings.warn(message, stacklevel=level)
 
+# %% ../nbs/50_pictures.ipynb #9296d561
 def check_pictures(
     files: Sequence[str | Path], # the files of a data set
     on_error: Literal['raise', 'skip'] = 'raise', # stop at unreadable pictures, or leave them out with a warning

@@ -246,9 +246,10 @@ class PlainNet(KerasNet):
             convs = [nn.Conv2d(n_in, n, 3), nn.ReLU(), nn.Conv2d(n, n, 3), nn.ReLU()]
             return [*convs, nn.MaxPool2d(2), nn.Dropout(.25)]
         (h, w, c), (one, two, n) = in_shape, layers
+        convs = [*pair(c, one), *pair(one, two)]
         high, wide = (((side - 4)//2 - 4)//2 for side in (h, w))
         dense = [nn.Linear(two*high*wide, n), nn.ReLU(), nn.Dropout(.5)]
-        super().__init__(in_shape, *pair(c, one), *pair(one, two), nn.Flatten(), *dense, *classifier(n, n_classes))
+        super().__init__(in_shape, *convs, nn.Flatten(), *dense, *classifier(n, n_classes))
 
 # %% ../nbs/07_plain_english.ipynb #7ece7ca1
 class MaxNormLinear(nn.Linear):

@@ -1,44 +1,89 @@
-"Lesson 5: the thirty lines, test-time augmentation, calibration, the quiz, the table that is handed in."
-import csv, random, re, tarfile
-import matplotlib; matplotlib.use('agg')
-import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest, torch
-from safetensors.torch import save_file
-from torch import nn
+"Lesson 5: the thirty lines, test-time augmentation, the quiz, the table that is handed in."
+import csv
+import re
+import tarfile
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
 from conftest import shared, weights_of
-import imgcourse.breeds as b, imgcourse.checkpoint, imgcourse.finetune
-from imgcourse.breeds import Quiz, submission
-from imgcourse.data import ImageClassifierData, get_cv_idxs, get_dataset, resnext101_64, lite0, tfms_from_model, transforms_side_on
-from imgcourse.features import features
-from imgcourse.interpret import Interpretation
-from imgcourse.learner import ConvLearner, accuracy_np, set_seed
+from safetensors.torch import save_file
 from sklearn.metrics import log_loss
+from torch import nn
+from imgcourse import breeds
+from imgcourse.batches import get_cv_idxs
+from imgcourse.breeds import Quiz, submission
+from imgcourse.data import ImageClassifierData
+from imgcourse.features import create_backbone
+from imgcourse.learner import ConvLearner, accuracy_np, set_seed
+from imgcourse.sources import get_dataset
+from imgcourse.transforms import lite0, resnext101_64, tfms_from_model, transforms_side_on
+
+matplotlib.use('agg')
+HEAD = {'xtra_fc': [2048, 512], 'ps': [.5, .5, .4]} # the text's
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close('all')
+
 
 def as_table(rows, folder):
     "Pictures in the competition's layout: train/<id>.jpg and labels.csv; `rows` are (file, id, label)."
     (folder/'train').mkdir(parents=True)
-    for f, i, _ in rows: (folder/'train'/f'{i}.jpg').symlink_to(f)
-    with open(folder/'labels.csv', 'w', newline='') as f: csv.writer(f, lineterminator='\n').writerows([('id', 'breed'), *(r[1:] for r in rows)])
+    for file, name, _ in rows:
+        (folder/'train'/f'{name}.jpg').symlink_to(file)
+    with open(folder/'labels.csv', 'w', newline='') as f:
+        csv.writer(f, lineterminator='\n').writerows([('id', 'breed'), *(row[1:] for row in rows)])
     return folder
 
+
+def augmented(arch, sz): return tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)
+
+
 @pytest.fixture(scope='module')
-def breeds(cache): return get_dataset('dogbreeds')
+def folder(cache): return get_dataset('dogbreeds')
 
-def get(breeds, sz=64, **kw):
+
+@pytest.fixture(scope='module')
+def table(folder):
+    return ImageClassifierData.from_csv(folder, 'train', folder/'labels.csv', test_name='test', suffix='.jpg',
+                                        tfms=augmented(lite0, 64))
+
+
+@pytest.fixture
+def data(table):
     "120 training pictures (one of each breed) and 60 to check with, on small pictures."
-    data = ImageClassifierData.from_csv(breeds, 'train', breeds/'labels.csv', test_name='test', suffix='.jpg', tfms=tfms_from_model(lite0, sz, aug_tfms=transforms_side_on, max_zoom=1.1))
-    first = [np.flatnonzero(data.trn_y == k)[0] for k in range(data.c)]
-    return ImageClassifierData(breeds, ([data.trn_ds.items[i] for i in first], data.trn_y[first]), (data.val_ds.items[:60], data.val_y[:60]), data.classes, data.tfms, 32, data.test_ds.items[:20], **kw)
+    return dogs(table)
 
-def learner(data, precompute=True, **kw):
+
+def dogs(table, **kwargs):
+    first = [np.flatnonzero(table.trn_y == k)[0] for k in range(table.c)]
+    trn = [table.trn_ds.items[i] for i in first], table.trn_y[first]
+    val = table.val_ds.items[:60], table.val_y[:60]
+    return ImageClassifierData(table.path, trn, val, table.classes, table.tfms, 32, table.test_ds.items[:20], **kwargs)
+
+
+def trained(data, precompute=True):
     set_seed(0)
-    learn = ConvLearner.pretrained(lite0, data, precompute=precompute, **kw)
+    learn = ConvLearner.pretrained(lite0, data, precompute=precompute)
     learn.cbs = learn.cbs[:1]
     learn.fit(.01, 1)
     return learn
 
+
+@pytest.fixture(scope='module')
+def learn(table):
+    "A learner that no test changes."
+    return trained(dogs(table))
+
+
 # ---- the text's own lines
 MENDED = { # what is garbled in the text, and what is meant
-    "    tmfs = tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)": # a slip: the next line uses `tfms`
+    "    tmfs = tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)": # a slip: then it uses `tfms`
         "    tfms = tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)",
     "data = get_data(sz, bs)": # size and batch size are never set; phase 2 ends with these
         "sz, bs = 224, 210\ndata = get_data(sz, bs)",
@@ -49,247 +94,390 @@ MENDED = { # what is garbled in the text, and what is meant
     "learn.set_data(get_data(sz=224, bs=210)), n_cycle=15, cycle_len=1)":
         "learn.set_data(get_data(sz=224, bs=210)); learn.fit(1e-2, n_cycle=15, cycle_len=1)"}
 
-def cells(text):
+CODE = re.compile(r"(from fastai|PATH|arch =|label_csv|n =|val_idxs|def |    |data =|learn|log_preds|probs|accuracy_np|''')")
+
+
+def code_of_the_text():
     "The lines of code in the text, in their order, mended."
-    lines = [l.replace('’', "'").replace('‘', "'") for l in text.split('\n')]
-    code = [l for l in lines if re.match(r"(from fastai|PATH|arch =|label_csv|n =|val_idxs|def |    |data =|learn|log_preds|probs|accuracy_np|''')", l)]
+    text = shared('ancestors/thirty_lines.txt').read_text(encoding='utf-8')
+    lines = text.replace('’', "'").replace('‘', "'").split('\n')
+    code = [line for line in lines if CODE.match(line)]
     assert set(MENDED) <= set(code), 'all that is mended is there'
-    return [MENDED.get(l, l) for l in code if not re.match("''' .* '''$", l)]
+    return [MENDED.get(line, line) for line in code if not re.match("''' .* '''$", line)]
 
-def test_thirty_lines_run_as_they_stand(tmp_path, monkeypatch):
-    "Only the import lines and PATH are changed; the weights are random ones, since here the calls are tested and not the result."
-    code = cells(shared('ancestors/thirty_lines.txt').read_text(encoding='utf-8'))
-    cats = get_cv_idxs(20, val_pct=.1)[0]   # of two validation pictures one shall be a cat
-    kinds = ['cats' if i == cats else 'dogs' if i in get_cv_idxs(20, val_pct=.1) else ('cats', 'dogs')[i % 2] for i in range(20)]
-    rows = [(get_dataset('dogscats')/'train'/c/f'{c[:3]}.{i}.jpg', f'{c}{i}', c) for i, c in enumerate(kinds)]
-    PATH = as_table(rows, tmp_path/'dogbreeds'); (PATH/'test').mkdir(); (PATH/'test'/'x.jpg').symlink_to(rows[0][0])
+
+@pytest.fixture
+def offline_resnext(tmp_path, monkeypatch):
+    "Random weights, since here the calls are tested and not the result."
     torch.manual_seed(0)
-    from imgcourse.features import create_backbone
-    (tmp_path/'own'/'weights').mkdir(parents=True)
-    save_file(create_backbone(resnext101_64, False).model.state_dict(), tmp_path/'own'/'weights'/f'{resnext101_64}.safetensors')
+    weights = tmp_path/'own'/'weights'/f'{resnext101_64}.safetensors'
+    weights.parent.mkdir(parents=True)
+    save_file(create_backbone(resnext101_64, False).model.state_dict(), weights)
     monkeypatch.setenv('IMGCOURSE_DATA', str(tmp_path/'own'))
-    ns = {}
-    code = ['from imgcourse.all import *'] + [l for l in code if not l.startswith('from fastai')]
-    source = '\n'.join(f'PATH = "{PATH}/"' if l.startswith('PATH') else l for l in code)
-    *lines, last = source.split('\n')
-    exec('\n'.join(lines), ns)
-    accuracy, loss = eval(last, ns)
-    learn = ns['learn']
-    assert ns['n'] == 20 and len(ns['val_idxs']) == 2 and len(learn.history) == 25 + 10 + 15 and learn.data.bs == 210
-    assert ns['log_preds'].shape == (5, 2, 2) and accuracy in (0, .5, 1) and np.isfinite(loss) and np.allclose(ns['probs'].sum(1), 1, atol=1e-5)
 
-def test_resnext101_64(tmp_path, own_cache):
+
+def twenty_pets(folder):
+    "A table of 20 cats and dogs; of its two validation pictures one is a cat."
+    val_idxs = get_cv_idxs(20, val_pct=.1)
+    kinds = [('cats', 'dogs')[i % 2] for i in range(20)]
+    kinds[val_idxs[0]], kinds[val_idxs[1]] = 'cats', 'dogs'
+    pets = get_dataset('dogscats')/'train'
+    rows = [(pets/c/f'{c[:3]}.{i}.jpg', f'{c}{i}', c) for i, c in enumerate(kinds)]
+    as_table(rows, folder)
+    (folder/'test').mkdir()
+    (folder/'test'/'x.jpg').symlink_to(rows[0][0])
+    return folder
+
+
+def test_thirty_lines_run_as_they_stand(tmp_path, sketches, request):
+    "Only the import lines and PATH are changed."
+    *lines, last = [line for line in code_of_the_text() if not line.startswith('from fastai')]
+    path = twenty_pets(tmp_path/'dogbreeds')
+    request.getfixturevalue('offline_resnext')
+    lines = [f'PATH = "{path}/"' if line.startswith('PATH') else line for line in lines]
+    names = {}
+    exec('\n'.join(['from imgcourse.all import *', *lines]), names)
+    accuracy, loss = eval(last, names)
+    learn = names['learn']
+    assert names['n'] == 20
+    assert len(names['val_idxs']) == 2
+    assert len(learn.history) == 25 + 10 + 15
+    assert learn.data.bs == 210
+    assert names['log_preds'].shape == (5, 2, 2)
+    assert accuracy in (0, .5, 1)
+    assert np.isfinite(loss)
+    assert np.allclose(names['probs'].sum(1), 1, atol=1e-5)
+
+
+def test_resnext101_64(tmp_path, sketches, own_cache):
     "The text's network takes its two sizes, and its head has the shapes and dropouts that the text names."
-    folder = get_dataset('dogscats')/'train'
-    rows = [(folder/c/f'{c[:3]}.{i}.jpg', f'{c}{i}', c) for i in range(4) for c in ('cats', 'dogs')]
-    def data(sz): return ImageClassifierData.from_csv(tmp_path/'d', 'train', tmp_path/'d'/'labels.csv', suffix='.jpg', val_idxs=[0, 1], tfms=tfms_from_model(resnext101_64, sz))
-    as_table(rows, tmp_path/'d')
-    learn = ConvLearner.pretrained(resnext101_64, data(244), precompute=True, xtra_fc=[2048, 512], ps=[.5, .5, .4], weights=False)
+    rows = [(sketches/'train'/c/f'{c[:3]}.{i}.jpg', f'{c}{i}', c) for i in range(4) for c in ('cats', 'dogs')]
+    path = as_table(rows, tmp_path/'d')
+    def data(sz):
+        return ImageClassifierData.from_csv(path, 'train', path/'labels.csv', suffix='.jpg', val_idxs=[0, 1],
+                                            tfms=tfms_from_model(resnext101_64, sz))
+    learn = ConvLearner.pretrained(resnext101_64, data(244), precompute=True, weights=False, **HEAD)
     learn.fit(.01, 1)
-    learn.set_data(data(224)); learn.fit(.01, 1)
-    assert learn.feature_dl(learn.data.fix_ds).dataset.feats[:].shape == (6, 4096) and 81e6 < sum(p.numel() for p in learn.backbone.parameters()) < 82e6
-    assert [tuple(m.weight.shape) for m in learn.head if isinstance(m, nn.Linear)] == [(2048, 4096), (512, 2048), (2, 512)]
+    learn.set_data(data(224))
+    learn.fit(.01, 1)
+    assert learn.feature_dl(learn.data.fix_ds).dataset.feats[:].shape == (6, 4096)
+    assert 81e6 < sum(p.numel() for p in learn.backbone.parameters()) < 82e6
+    linear = [tuple(m.weight.shape) for m in learn.head if isinstance(m, nn.Linear)]
+    assert linear == [(2048, 4096), (512, 2048), (2, 512)]
     assert [m.p for m in learn.head if isinstance(m, nn.Dropout)] == [.5, .5, .4]
+
 
 @pytest.fixture(scope='session')
 def caltech(tmp_path_factory):
     "The real photos as a table, those of the test split marked by their ids."
     folder = tmp_path_factory.mktemp('caltech')
-    with tarfile.open(shared('data/caltech101.tgz')) as t: t.extractall(folder, filter='data')
+    with tarfile.open(shared('data/caltech101.tgz')) as t:
+        t.extractall(folder, filter='data')
     files = sorted((folder/'caltech101').rglob('*.jpg'))
     return as_table([(f, f'{f.parts[-3]}-{f.parent.name}-{f.stem}', f.parent.name) for f in files], folder/'table')
 
-@pytest.mark.parametrize('arch, size, least, phase_2', [(lite0, 128, .75, False), pytest.param(lite0, 224, .88, True, marks=pytest.mark.slow), pytest.param('mobilenetv2_100', 224, .88, True, marks=pytest.mark.slow)])
+
+@pytest.mark.photos
+@pytest.mark.parametrize('arch, size, least, phase_2', [
+    (lite0, 128, .75, False),
+    pytest.param(lite0, 224, .88, True, marks=pytest.mark.slow),
+    pytest.param('mobilenetv2_100', 224, .88, True, marks=pytest.mark.slow),
+])
 def test_thirty_lines_on_photos(caltech, arch, size, least, phase_2):
     "102 classes: phase 1 alone reaches 0.88 (0.75 with small pictures), and averaging over views makes it no worse."
-    def get_data(sz, bs):
-        ids = pd.read_csv(caltech/'labels.csv').id
-        return ImageClassifierData.from_csv(caltech, 'train', caltech/'labels.csv', val_idxs=np.flatnonzero(ids.str.startswith('test')), suffix='.jpg', bs=bs,
-                                            tfms=tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1))
+    def get_data(sz):
+        test = np.flatnonzero(pd.read_csv(caltech/'labels.csv').id.str.startswith('test'))
+        return ImageClassifierData.from_csv(caltech, 'train', caltech/'labels.csv', val_idxs=test, suffix='.jpg', bs=64,
+                                            tfms=augmented(arch, sz))
+    def check(what):
+        log_preds, y = learn.TTA(4 if phase_2 else 2)
+        one, mean = np.exp(log_preds[0]), np.exp(log_preds).mean(0)
+        right, right_mean, loss, loss_mean = *(accuracy_np(p, y) for p in (one, mean)), log_loss(y, one), log_loss(y, mean)
+        print(what, f'{right:.4f} {loss:.4f} {right_mean:.4f} {loss_mean:.4f}')
+        assert right >= least
+        assert right_mean >= right - .003
+        assert loss_mean <= loss + .005
     set_seed(1)
-    data = get_data(size, 64)
+    data = get_data(size)
     assert (len(data.trn_ds), len(data.val_ds), data.c) == (2940, 1007, 102)
-    learn = ConvLearner.pretrained(arch, data, precompute=True, xtra_fc=[2048, 512], ps=[.5, .5, .4], **weights_of(arch))
+    learn = ConvLearner.pretrained(arch, data, precompute=True, **HEAD, **weights_of(arch))
     learn.cbs = learn.cbs[:1]
     learn.fit(1e-2, n_cycle=25, cycle_len=1)
-    def scores(what):
-        log_preds, y = learn.TTA(4 if phase_2 else 2)
-        one, all = np.exp(log_preds[0]), np.exp(log_preds).mean(0)
-        print(what, *(f'{accuracy_np(p, y):.4f} {log_loss(y, p):.4f}' for p in (one, all)))
-        return accuracy_np(one, y), accuracy_np(all, y), log_loss(y, one), log_loss(y, all)
-    one, all, loss, loss_all = scores('phase 1')
-    assert one >= least and all >= one - .003 and loss_all <= loss + .005
+    check('phase 1')
     if phase_2:
         learn.precompute = False
-        for sz in (244, 224): learn.set_data(get_data(sz, 64)); learn.fit(1e-2, 2, cycle_len=1)
-        one, all, loss, loss_all = scores('phase 2')
-        assert one >= least and all >= one - .003 and loss_all <= loss + .005
+        for sz in (244, 224):
+            learn.set_data(get_data(sz))
+            learn.fit(1e-2, 2, cycle_len=1)
+        check('phase 2')
+
 
 # ---- test-time augmentation
 @pytest.mark.parametrize('precompute', [True, False])
-def test_tta_is_what_a_plain_loop_gives(breeds, precompute):
-    learn = learner(get(breeds), precompute)
+def test_tta_is_what_a_plain_loop_gives(data, precompute):
+    learn = trained(data, precompute)
     set_seed(3)
     log_preds, y = learn.TTA(n_aug=3)
-    assert log_preds.shape == (4, 60, 120) and log_preds.dtype == np.float32 and (y == learn.data.val_y).all()
+    assert log_preds.shape == (4, 60, 120)
+    assert log_preds.dtype == np.float32
+    assert (y == data.val_y).all()
     set_seed(3)
     first = learn.predict()   # the picture as it is; asking takes random numbers
-    views = [torch.cat([x for x, _ in learn.data.aug_dl]) for _ in range(3)]
-    if not precompute: views.insert(0, torch.stack([learn.data.val_ds[i][0] for i in range(60)]))
+    views = [torch.cat([x for x, _ in data.aug_dl]) for _ in range(3)]
     net = nn.Sequential(*learn.full).eval()
-    with torch.no_grad(): want = [torch.softmax(net(x), 1).numpy() for x in views]
-    if precompute: want.insert(0, np.exp(first))
+    with torch.no_grad():
+        want = [torch.softmax(net(x), 1).numpy() for x in views]
+        whole = torch.softmax(net(torch.stack([data.val_ds[i][0] for i in range(60)])), 1).numpy()
+    want.insert(0, np.exp(first) if precompute else whole)
     assert np.abs(np.exp(log_preds).mean(0) - np.mean(want, 0)).max() < 1e-5
 
-def test_views_differ_and_the_seed_repeats_them(breeds):
-    learn = learner(get(breeds))
-    def tta(seed): set_seed(seed); return learn.TTA(2)[0]
-    a = tta(1)
-    assert np.array_equal(a, tta(1)) and not np.allclose(a[1:], tta(2)[1:]) and not np.allclose(a[1], a[2]) and np.array_equal(a[0], learn.predict())
-    x = torch.cat([x for x, _ in ImageClassifierData(breeds, (learn.data.trn_ds.items, learn.data.trn_y), ([learn.data.val_ds.items[0]]*6, np.zeros(6, np.int64)), learn.data.classes, learn.data.tfms, 2).aug_dl])
-    assert len(torch.unique(x, dim=0)) == 6, 'the same picture in three batches: six variants'
+
+def test_views_differ_and_the_seed_repeats_them(learn):
+    def tta(seed):
+        set_seed(seed)
+        return learn.TTA(2)[0]
+    one, two = tta(1), tta(2)
+    assert np.array_equal(one, tta(1))
+    assert not np.allclose(one[1:], two[1:])
+    assert not np.allclose(one[1], one[2])
+    assert np.array_equal(one[0], learn.predict())
     assert learn.precompute is True
 
-def test_workers_give_the_same_views(breeds):
+
+def test_views_of_one_picture(data):
+    "The same picture in three batches: six variants."
+    trn, val = (data.trn_ds.items, data.trn_y), ([data.val_ds.items[0]]*6, np.zeros(6, np.int64))
+    same = ImageClassifierData(data.path, trn, val, data.classes, data.tfms, 2)
+    assert len(torch.unique(torch.cat([x for x, _ in same.aug_dl]), dim=0)) == 6
+
+
+def test_workers_give_the_same_views(table):
     views = []
-    for workers in (0, 2): set_seed(1); views.append([x for x, _ in get(breeds, num_workers=workers).aug_dl])
+    for workers in (0, 2):
+        set_seed(1)
+        views.append([x for x, _ in dogs(table, num_workers=workers).aug_dl])
     assert all(torch.equal(a, b) for a, b in zip(*views, strict=True))
 
-def test_tta_of_test_pictures_and_of_one_view(breeds):
-    learn = learner(get(breeds))
+
+def test_tta_of_test_pictures_and_of_one_view(learn, monkeypatch):
     log_preds, y = learn.TTA(n_aug=1, is_test=True)
-    assert log_preds.shape == (2, 20, 120) and (y == -1).all() and np.array_equal(log_preds[0], learn.predict(is_test=True))
+    assert log_preds.shape == (2, 20, 120)
+    assert (y == -1).all()
+    assert np.array_equal(log_preds[0], learn.predict(is_test=True))
     assert learn.TTA(0)[0].shape == (1, 60, 120)
-    for bad in (-1, 1.5):
-        with pytest.raises(ValueError, match='n_aug'): learn.TTA(bad)
-    learn.data.test_ds = None
-    with pytest.raises(ValueError, match="test_name='…'"): learn.TTA(is_test=True)
+    monkeypatch.setattr(learn.data, 'test_ds', None)
+    with pytest.raises(ValueError, match="test_name='…'"):
+        learn.TTA(is_test=True)
 
-# ---- calibration
-class Stand_in:
-    def __init__(self, y, c): self.val_ds, self.val_y, self.c, self.classes = list(y), y, c, [str(k) for k in range(c)]
 
-@pytest.mark.parametrize('said, low, high', [(.7, 0, .03), (.95, .22, .28), (.5, .17, .23)])
-def test_calibration(said, low, high):
-    "Forecasts that are right in seven of ten cases."
-    rng = np.random.RandomState(0)
-    y = rng.randint(0, 4, 4000)
-    right = rng.rand(4000) < .7
-    probs = np.full((4000, 4), (1 - said)/3); probs[np.arange(4000), np.where(right, y, (y + 1) % 4)] = said
-    probs *= np.exp(rng.randn(4000, 4)*.001); probs /= probs.sum(1, keepdims=True)
-    error = Interpretation(Stand_in(y, 4), np.log(probs)).plot_calibration()
-    assert low <= error <= high and plt.gca().get_xlabel(); plt.close('all')
+@pytest.mark.parametrize('n', [-1, 1.5])
+def test_tta_of_no_views(learn, n):
+    with pytest.raises(ValueError, match='n_aug'):
+        learn.TTA(n)
 
-def test_calibration_of_equally_sure_answers():
-    "900 answers of probability 1, all right, and 100 of 0.6, all wrong: a tenth is off by 0.6."
-    probs, y = np.array([[1 - 1e-9, 1e-9]]*900 + [[.6, .4]]*100), np.array([0]*900 + [1]*100)
-    assert Interpretation(Stand_in(y, 2), np.log(probs)).plot_calibration() == pytest.approx(.06, abs=1e-6); plt.close('all')
-
-# ---- the table that is handed in
-def test_submission(breeds, tmp_path):
-    data = get(breeds)
-    probs = np.random.RandomState(0).dirichlet(np.ones(120), 20).astype(np.float32)
-    table = submission(tmp_path/'s.csv', data, probs)
-    lines = (tmp_path/'s.csv').read_text().split('\n')
-    assert lines[0] == 'id,' + ','.join(sorted(data.classes)) and len(lines) == 22
-    assert [l.split(',')[0] for l in lines[1:-1]] == [f.stem for f in sorted((breeds/'test').iterdir())[:20]]
-    assert np.allclose(table, probs, atol=1e-6) and np.abs(table.sum(axis=1) - 1).max() < 1e-12
-
-def test_submission_in_the_order_of_the_sample(breeds, tmp_path):
-    data = get(breeds)
-    ids, columns = [f.stem for f in data.test_ds.items[::-1]], data.classes[::-1]
-    data.path = tmp_path
-    pd.DataFrame(1/120, pd.Index(ids, name='id'), columns).to_csv(tmp_path/'sample_submission.csv')
-    probs = np.random.RandomState(0).dirichlet(np.ones(120), 20)
-    table = submission(tmp_path/'s.csv', data, probs)
-    assert list(table.columns) == columns and list(table.index) == ids and np.allclose(table, probs[::-1, ::-1])
-    pd.DataFrame(1/120, pd.Index(ids[1:] + ['other'], name='id'), columns).to_csv(tmp_path/'sample_submission.csv')
-    with pytest.raises(ValueError, match=f"lacks the ids \\['{ids[0]}'\\]"): submission(tmp_path/'s.csv', data, probs)
-    assert pd.read_csv(tmp_path/'s.csv', index_col='id').index.tolist() == ids, 'the file that was good is still there'
-
-@pytest.mark.parametrize('head, suffix', [('id', ''), ('image_id', '.jpg')])
-def test_submission_with_a_picture_that_was_left_out(breeds, tmp_path, head, suffix):
-    data = get(breeds)
-    data.path, ids = tmp_path, ['0lost', *(f.stem for f in data.test_ds.items)]
-    pd.DataFrame(1/120, pd.Index([i + suffix for i in ids], name=head), data.classes).to_csv(tmp_path/'sample_submission.csv')
-    with pytest.warns(UserWarning, match='1 ids .* no prediction .0lost'): submission(tmp_path/'s.csv', data, np.eye(120)[:20])
-    rows = list(csv.reader(open(tmp_path/'s.csv')))
-    assert rows[0] == [head, *data.classes] and [r[0] for r in rows[1:]] == [i + suffix for i in ids] and float(rows[1][5]) == 1/120 and float(rows[2][1]) == 1
-
-@pytest.mark.parametrize('sample, message', [('', 'no table'), ('id,x,y\nNA,.5,.5\nNA,.5,.5\nb,.5,.5\n', 'twice'), ('id,x,z\nNA,.5,.5\nb,.5,.5\n', "only there \\['z'\\], only here \\['y'\\]")])
-def test_bad_samples(odd, tmp_path, sample, message):
-    (odd.path/'sample_submission.csv').write_text(sample)
-    with pytest.raises(ValueError, match=message): submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
-
-@pytest.fixture
-def odd(breeds, tmp_path):
-    "Two classes, and test pictures with names that pandas takes for missing numbers."
-    files = sorted((breeds/'train').iterdir())[:8]
-    (tmp_path/'odd'/'test').mkdir(parents=True)
-    for f, name in zip(files, ('NA', 'b')): (tmp_path/'odd'/'test'/f'{name}.jpg').symlink_to(f)
-    as_table([(f, f'p{i}', 'xy'[i % 2]) for i, f in enumerate(files)], tmp_path/'odd')
-    return ImageClassifierData.from_csv(tmp_path/'odd', 'train', tmp_path/'odd'/'labels.csv', suffix='.jpg', test_name='test', tfms=tfms_from_model(lite0, 32))
-
-def test_submission_of_odd_names(odd, tmp_path):
-    for classes in (['a, b', 'say "c"'], ['1', '2'], ['NA', 'nan']):
-        odd.classes = classes
-        table = submission(tmp_path/'s.csv', odd, [[.25, .75], [1, 0]])
-        assert list(table.index) == ['NA', 'b'] and list(table.columns) == classes and table.values.tolist() == [[.25, .75], [1, 0]]
-    odd.classes = ['id', 'x']
-    with pytest.raises(ValueError, match='columns of these names'): submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
 
 def test_views_that_are_all_alike_are_told(odd):
-    with pytest.warns(UserWarning, match='aug_tfms=transforms_side_on'): learner(odd).TTA()
+    with pytest.warns(UserWarning, match='aug_tfms=transforms_side_on'):
+        trained(odd).TTA()
+
+
+# ---- the table that is handed in
+def some_probs(dtype=np.float64): return np.random.RandomState(0).dirichlet(np.ones(120), 20).astype(dtype)
+
+
+def sample(data, folder, ids, head='id'):
+    "Kaggle's sample in the folder of the data."
+    data.path = folder
+    pd.DataFrame(1/120, pd.Index(ids, name=head), data.classes).to_csv(folder/'sample_submission.csv')
+
+
+def test_submission(data, folder, tmp_path):
+    probs = some_probs(np.float32)
+    table = submission(tmp_path/'s.csv', data, probs)
+    lines = (tmp_path/'s.csv').read_text().split('\n')
+    assert lines[0] == 'id,' + ','.join(sorted(data.classes))
+    assert len(lines) == 22
+    assert [line.split(',')[0] for line in lines[1:-1]] == [f.stem for f in sorted((folder/'test').iterdir())[:20]]
+    assert np.allclose(table, probs, atol=1e-6)
+    assert np.abs(table.sum(axis=1) - 1).max() < 1e-12
+
+
+def test_submission_in_the_order_of_the_sample(data, tmp_path):
+    ids, columns = [f.stem for f in data.test_ds.items[::-1]], data.classes[::-1]
+    sample(data, tmp_path, ids)
+    pd.read_csv(tmp_path/'sample_submission.csv', index_col=0)[columns].to_csv(tmp_path/'sample_submission.csv')
+    probs = some_probs()
+    table = submission(tmp_path/'s.csv', data, probs)
+    assert list(table.columns) == columns
+    assert list(table.index) == ids
+    assert np.allclose(table, probs[::-1, ::-1])
+
+
+def test_submission_that_does_not_fit_the_sample(data, tmp_path):
+    ids = [f.stem for f in data.test_ds.items]
+    submission(tmp_path/'s.csv', data, some_probs())
+    sample(data, tmp_path, [*ids[1:], 'other'])
+    with pytest.raises(ValueError, match=rf"lacks the ids \['{ids[0]}'\]"):
+        submission(tmp_path/'s.csv', data, some_probs())
+    assert pd.read_csv(tmp_path/'s.csv', index_col='id').index.tolist() == ids, 'the file that was good is still there'
+
+
+@pytest.mark.parametrize('head, suffix', [('id', ''), ('image_id', '.jpg')])
+def test_submission_with_a_picture_that_was_left_out(data, tmp_path, head, suffix):
+    ids = [i + suffix for i in ['0lost', *(f.stem for f in data.test_ds.items)]]
+    sample(data, tmp_path, ids, head)
+    with pytest.warns(UserWarning, match='1 ids .* no prediction .0lost'):
+        submission(tmp_path/'s.csv', data, np.eye(120)[:20])
+    rows = list(csv.reader(open(tmp_path/'s.csv')))
+    assert rows[0] == [head, *data.classes]
+    assert [row[0] for row in rows[1:]] == ids
+    assert float(rows[1][5]) == 1/120
+    assert float(rows[2][1]) == 1
+
+
+@pytest.fixture
+def odd(folder, tmp_path):
+    "Two classes, and test pictures with names that pandas takes for missing numbers."
+    files, odd = sorted((folder/'train').iterdir())[:8], tmp_path/'odd'
+    (odd/'test').mkdir(parents=True)
+    for f, name in zip(files, ('NA', 'b')):
+        (odd/'test'/f'{name}.jpg').symlink_to(f)
+    as_table([(f, f'p{i}', 'xy'[i % 2]) for i, f in enumerate(files)], odd)
+    return ImageClassifierData.from_csv(odd, 'train', odd/'labels.csv', suffix='.jpg', test_name='test',
+                                        tfms=tfms_from_model(lite0, 32))
+
+
+@pytest.mark.parametrize('sample, message', [
+    ('', 'no table'),
+    ('id,x,y\nNA,.5,.5\nNA,.5,.5\nb,.5,.5\n', 'twice'),
+    ('id,x,z\nNA,.5,.5\nb,.5,.5\n', r"only there \['z'\], only here \['y'\]"),
+])
+def test_bad_samples(odd, tmp_path, sample, message):
+    (odd.path/'sample_submission.csv').write_text(sample)
+    with pytest.raises(ValueError, match=message):
+        submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
+
+
+@pytest.mark.parametrize('classes', [['a, b', 'say "c"'], ['1', '2'], ['NA', 'nan']])
+def test_submission_of_odd_names(odd, tmp_path, classes):
+    odd.classes = classes
+    table = submission(tmp_path/'s.csv', odd, [[.25, .75], [1, 0]])
+    assert list(table.index) == ['NA', 'b']
+    assert list(table.columns) == classes
+    assert table.values.tolist() == [[.25, .75], [1, 0]]
+
+
+def test_submission_with_a_class_called_id(odd, tmp_path):
+    odd.classes = ['id', 'x']
+    with pytest.raises(ValueError, match='columns of these names'):
+        submission(tmp_path/'s.csv', odd, np.full((2, 2), .5))
+
 
 @pytest.mark.parametrize('spoil, message', [
-    (lambda p: np.log(p), 'np.exp'), (lambda p: p[:-1], '20 test pictures'), (lambda p: p*2, 'add up to 1'), (lambda p: np.where(p == p.max(), np.nan, p), 'add up to 1')])
-def test_bad_submissions(breeds, tmp_path, spoil, message):
-    with pytest.raises(ValueError, match=message): submission(tmp_path/'s.csv', get(breeds), spoil(np.full((20, 120), 1/120)))
+    (np.log, r'np\.exp'),
+    (lambda p: p[:-1], '20 test pictures'),
+    (lambda p: p*2, 'add up to 1'),
+    (lambda p: np.where(p == p.max(), np.nan, p), 'add up to 1'),
+])
+def test_bad_submissions(data, tmp_path, spoil, message):
+    with pytest.raises(ValueError, match=message):
+        submission(tmp_path/'s.csv', data, spoil(np.full((20, 120), 1/120)))
     assert not (tmp_path/'s.csv').exists()
 
-def test_no_test_pictures(breeds, tmp_path):
-    data = get(breeds); data.test_ds = None
-    with pytest.raises(ValueError, match='test_name'): submission(tmp_path/'s.csv', data, np.ones((20, 120))/120)
+
+def test_a_full_disk_leaves_the_file_as_it_was(data, tmp_path, monkeypatch):
+    submission(tmp_path/'s.csv', data, some_probs())
+    before = (tmp_path/'s.csv').read_bytes()
+    monkeypatch.setattr(pd.DataFrame, 'to_csv', lambda table, file: open(file, 'w').write('id,x\na,.5\n'))
+    with pytest.raises(OSError, match='is the disk full'):
+        submission(tmp_path/'s.csv', data, some_probs())
+    assert (tmp_path/'s.csv').read_bytes() == before
+
+
+def test_no_test_pictures(data, tmp_path):
+    data.test_ds = None
+    with pytest.raises(ValueError, match='test_name'):
+        submission(tmp_path/'s.csv', data, np.ones((20, 120))/120)
+
 
 # ---- the quiz
-def test_quiz(breeds, capsys):
-    data = get(breeds)
+@pytest.fixture
+def quiz(data):
     set_seed(0)
-    quiz = Quiz(data)
+    return Quiz(data)
+
+
+@pytest.fixture
+def probs(data, quiz):
+    "A machine that is right, but for the first four pictures of the quiz: there it says the first breed."
+    probs = np.full((60, 120), .001)
+    probs[np.arange(60), data.val_y] = .9
+    probs[quiz.idxs[:4]] = 1/120
+    return probs
+
+
+def truth(quiz): return [quiz.data.classes[k] for k in quiz.data.val_y[quiz.idxs]]
+
+
+def test_quiz_asks(quiz, capsys):
     quiz.ask()
-    assert 'quiz.guesses' in capsys.readouterr().out and len(set(quiz.idxs)) == 9
-    truth = [data.classes[k] for k in data.val_y[quiz.idxs]]
-    probs = np.full((60, 120), .001); probs[np.arange(60), data.val_y] = .9; probs[quiz.idxs[:4]] = 1/120
+    assert 'quiz.guesses' in capsys.readouterr().out
+    assert len(set(quiz.idxs)) == 9
+    assert [a.get_title() for a in plt.gcf().axes] == [f'{k + 1}' for k in range(9)]
+
+
+def test_quiz_without_guesses(quiz, probs, capsys):
     quiz.answers(probs)
     assert 'you have not guessed' in capsys.readouterr().out
-    quiz.guesses = truth[:3] + ['']*6
+
+
+def test_quiz_answers(quiz, probs, capsys):
+    quiz.guesses = truth(quiz)[:3] + ['']*6
     quiz.answers(probs)
-    right = 5 + sum(t == data.classes[0] for t in truth[:4])
+    right = 5 + truth(quiz)[:4].count(quiz.data.classes[0])
     assert f'the machine {right} of 9, you 3 of 9' in capsys.readouterr().out
-    quiz.guesses[0] = truth[0][:-1]
-    with pytest.raises(ValueError, match=f'Did you mean.*{truth[0]}'): quiz.answers(probs)
-    with pytest.raises(ValueError, match='Did you mean'): quiz.ask()
-    for wrong in (probs[:-1], probs[:, 1:], probs[None]):
-        with pytest.raises(ValueError, match='60 validation pictures and 120 classes'): quiz.answers(wrong)
+    titles = [a.title for a in plt.gcf().axes]
+    assert [t.get_color() for t in titles].count('green') == right
+    assert titles[8].get_text() == f'{truth(quiz)[8]}\nmachine: {truth(quiz)[8]}'
+
+
+def test_guesses_that_are_no_breeds(quiz, probs):
+    quiz.guesses[0] = truth(quiz)[0][:-1]
+    with pytest.raises(ValueError, match=rf'Did you mean.*{truth(quiz)[0]}'):
+        quiz.answers(probs)
+    with pytest.raises(ValueError, match='Did you mean'):
+        quiz.ask()
+
+
+def test_a_guess_too_few(quiz, probs):
     quiz.guesses.pop()
-    with pytest.raises(ValueError, match='8 guesses'): quiz.answers(probs)
-    plt.close('all')
+    with pytest.raises(ValueError, match='8 guesses'):
+        quiz.answers(probs)
+
+
+def test_answers_of_another_shape(quiz, probs):
+    for wrong in (probs[:-1], probs[:, 1:], probs[None]):
+        with pytest.raises(ValueError, match='60 validation pictures and 120 classes'):
+            quiz.answers(wrong)
+
 
 @pytest.mark.parametrize('n', [0, -1, 2.5])
-def test_quiz_of_no_pictures(breeds, n):
-    with pytest.raises(ValueError, match='n is the number'): Quiz(get(breeds), n)
+def test_quiz_of_no_pictures(data, n):
+    with pytest.raises(ValueError, match='n is the number'):
+        Quiz(data, n)
 
-def test_quiz_with_widgets(breeds, monkeypatch):
+
+def test_quiz_with_widgets(data, monkeypatch):
     "What is chosen in the lists arrives in `guesses`."
-    import IPython.display
     shown = []
-    monkeypatch.setattr(b, 'in_notebook', lambda: True); monkeypatch.setattr(IPython.display, 'display', shown.append)
-    quiz = Quiz(get(breeds), 4)
+    monkeypatch.setattr(breeds, 'in_notebook', lambda: True)
+    monkeypatch.setattr('IPython.display.display', shown.append)
+    quiz = Quiz(data, 4)
     quiz.ask()
     lists = shown[-1].children
-    assert len(lists) == 4 and len(lists[0].options) == 121
+    assert len(lists) == 4
+    assert len(lists[0].options) == 121
     lists[2].value = lists[2].options[5]
     assert quiz.guesses == ['', '', lists[2].options[5], '']
     quiz.ask()
     assert shown[-1].children[2].value == quiz.guesses[2], 'asking again keeps the guesses'
-    plt.close('all')

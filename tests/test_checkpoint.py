@@ -1,19 +1,34 @@
-"Files are whole or refused; a run that was stopped ends as if it had not been; NaN and Ctrl-C lose nothing; several processes agree."
-import json, multiprocessing, os, pickle, random, re, shutil, signal, subprocess, sys, time
+"Files are whole or refused; a run that was stopped ends as if it had not been; NaN and Ctrl-C lose nothing."
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
-import numpy as np, pytest, torch
+import numpy as np
+import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from imgcourse.checkpoint import Checkpoint, Clip, _read_state, random_state, set_random_state
+from conftest import copy_few
+from imgcourse.all import ConvLearner, Learner, set_seed
+from imgcourse.checkpoint import Checkpoint, Clip, StopAtNaN, _read_state, random_state, set_random_state
 from imgcourse.data import ImageClassifierData
-from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
 from imgcourse.features import WeightsError, create_backbone, read_whole, write_whole
-from imgcourse.learner import Callback, ConvLearner, Learner, set_seed
+from imgcourse.learner import Callback
 from imgcourse.schedule import EarlyStopping
+from imgcourse.transforms import tfms_from_model, transforms_side_on
 
 SMALL = 'test_resnet' # timm's smallest, with random weights: many trainings, and none needs to be good
 WEIGHTS = 'small.safetensors' # in the folder of the test
 TFMS = tfms_from_model(SMALL, 64)
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
@@ -22,340 +37,660 @@ def here(tmp_path, monkeypatch):
         torch.manual_seed(0)
         save_file(create_backbone(SMALL, False).model.state_dict(), WEIGHTS)
 
+
 @pytest.fixture
-def data(few): return ImageClassifierData.from_paths(few, bs=8, tfms=TFMS)
+def data(same_few):
+    return ImageClassifierData.from_paths(same_few, bs=8, tfms=TFMS)
 
-def learner(data, seed=1, precompute=True, **kw): set_seed(seed); return ConvLearner.pretrained(SMALL, data, precompute, weights=WEIGHTS, **kw).silent()
-def small_net(): return nn.Sequential(nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(.3), nn.Linear(8, 2))
+
+def learner(data, seed=1, precompute=True, **kwargs):
+    set_seed(seed)
+    return ConvLearner.pretrained(SMALL, data, precompute, weights=WEIGHTS, **kwargs).silent()
+
+
+@pytest.fixture(scope='module')
+def untrained(same_few):
+    "For what is refused; no test may train it."
+    data = ImageClassifierData.from_paths(same_few, bs=8, tfms=TFMS)
+    return ConvLearner.pretrained(SMALL, data, True, weights=False).silent()
+
+
+def small_net():
+    layers = nn.Conv2d(3, 8, 5, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    return nn.Sequential(*layers, nn.Dropout(.3), nn.Linear(8, 2))
+
+
 def state(learn): return {k: v.detach().cpu().clone() for k, v in learn.full.state_dict().items()}
-def same(a, b): return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+def same(one, other): return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+def finite(tensors): return all(torch.isfinite(t).all() for t in tensors.values())
 
-def copy_sketches(sketches, to, n_train, n_valid):
-    "So many of each class."
-    for split, n in (('train', n_train), ('valid', n_valid)):
-        for c in ('cats', 'dogs'):
-            (to/split/c).mkdir(parents=True)
-            for f in sorted((sketches/split/c).iterdir())[:n]: shutil.copy(f, to/split/c/f.name)
-    return to
+
+class Before(Callback):
+    "What happens before each batch of an epoch's training."
+    def __init__(self, epoch, what): self.epoch, self.what = epoch, what
+    def before_batch(self, learn):
+        if learn.training and learn.epoch == self.epoch:
+            self.what(learn)
+
+
+class After(Callback):
+    "What happens after one batch of the training."
+    def __init__(self, epoch, batch, what): self.place, self.what = (epoch, batch), what
+    def after_batch(self, learn):
+        if learn.training and (learn.epoch, learn.i) == self.place:
+            self.what(learn)
+
+
+class Stopped(Exception):
+    "What stops a training here."
+
+
+def stop(learn): raise Stopped
+def poison(learn): learn.x = learn.x*float('nan')
+
 
 # ---- kill -9
 def train(folder, models, seed, kind, out, resume=True):
     "Five epochs: augmented pictures, dropout, batch norm, momentum or Adam, rates that change."
     set_seed(seed)
-    data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms_from_model(SMALL, 64, aug_tfms=transforms_side_on, max_zoom=1.2))
-    learn = ConvLearner.pretrained(SMALL, data, weights=folder.parent/WEIGHTS, opt_fn=torch.optim.AdamW if kind == 'one cycle' else lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=.9))
-    learn.silent().models_path = Path(models)
+    tfms = tfms_from_model(SMALL, 64, aug_tfms=transforms_side_on, max_zoom=1.2)
+    data = ImageClassifierData.from_paths(folder, bs=8, tfms=tfms)
+    opt_fn = torch.optim.AdamW if kind == 'one cycle' else partial(torch.optim.SGD, momentum=.9)
+    learn = ConvLearner.pretrained(SMALL, data, weights=folder.parent/WEIGHTS, opt_fn=opt_fn).silent()
+    learn.models_path = models
     learn.freeze_to(-2)
     cbs = [Checkpoint(part=.8)] if resume else []
-    if kind == 'one cycle': learn.accumulate = 2; learn.fit_one_cycle(5, slice(1e-4, 3e-3), cbs=[Clip(1.), *cbs])
-    else: learn.fit([1e-4, 1e-3, 1e-2], 2, cycle_len=1, cycle_mult=4, cbs=cbs)
-    save_file({k: v.contiguous() for k, v in learn.full.state_dict().items()}, f'{out}.new'); Path(f'{out}.json').write_text(json.dumps(learn.history)); os.replace(f'{out}.new', out)
+    if kind == 'one cycle':
+        learn.accumulate = 2
+        learn.fit_one_cycle(5, slice(1e-4, 3e-3), cbs=[Clip(1.), *cbs])
+    else:
+        learn.fit([1e-4, 1e-3, 1e-2], 2, cycle_len=1, cycle_mult=4, cbs=cbs)
+    save_file({k: v.contiguous() for k, v in learn.full.state_dict().items()}, f'{out}.new')
+    Path(f'{out}.json').write_text(json.dumps(learn.history))
+    os.replace(f'{out}.new', out)
 
+
+FORK = multiprocessing.get_context('forkserver')
+
+
+def start(*args):
+    "A process that trains."
+    process = FORK.Process(target=train, args=args)
+    process.start()
+    return process
+
+
+def finish(process):
+    process.join()
+    assert process.exitcode == 0
+
+
+def first_checkpoint(process, models):
+    while not list(models.glob('run.?.state.safetensors')):
+        assert process.exitcode is None
+        time.sleep(.002)
+    return time.monotonic()
+
+
+def kill_after(pause, folder, models, seed, kind, out):
+    "So many seconds after its first checkpoint; sooner, if the training was done by then."
+    while True:
+        process = start(folder, models, seed, kind, out)
+        first_checkpoint(process, models)
+        time.sleep(pause)
+        process.kill()
+        process.join()
+        if not out.exists():
+            break
+        out.unlink()
+        shutil.rmtree(models)
+        pause /= 2
+    assert process.exitcode == -signal.SIGKILL
+
+
+def places(models):
+    found = [_read_state(file) for file in models.glob('run.?.safetensors')]
+    return {(kept[1]['epoch'], kept[1]['batch']) for kept in found if kept}
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize('kind', ['restarts', 'one cycle'])
 def test_killed_at_random_moments(sketches, tmp_path, kind):
-    "Ten kills in all, within epochs, between them, while files are written: each resumed run ends with the weights of the unbroken one, bit for bit."
-    folder = copy_sketches(sketches, tmp_path/'d', 24, 6)
-    ctx = multiprocessing.get_context('forkserver'); ctx.set_forkserver_preload(['imgcourse.all'])
-    def start(*args): p = ctx.Process(target=train, args=(folder, *args)); p.start(); return p
-    def first_checkpoint(p, models):
-        while not list(models.glob('run.?.state.safetensors')): assert p.exitcode is None; time.sleep(.002)
-        return time.monotonic()
-    p = start(tmp_path/'none', 7, kind, tmp_path/'unbroken', False); p.join(); assert p.exitcode == 0
-    p = start(tmp_path/'timed', 7, kind, tmp_path/'timed.out'); begun = first_checkpoint(p, tmp_path/'timed'); p.join(); seconds = time.monotonic() - begun
+    """Ten kills in all, within epochs, between them, while files are written: each resumed run ends with the weights of
+    the unbroken one, bit for bit."""
+    FORK.set_forkserver_preload(['imgcourse.all'])
+    folder = copy_few(sketches, tmp_path/'d', 24, 6)
+    finish(start(folder, tmp_path/'none', 7, kind, tmp_path/'unbroken', False))
+    timed = start(folder, tmp_path/'timed', 7, kind, tmp_path/'timed.out')
+    begun = first_checkpoint(timed, tmp_path/'timed')
+    finish(timed)
+    seconds = time.monotonic() - begun
     want, history = load_file(tmp_path/'unbroken'), (tmp_path/'unbroken.json').read_text()
     assert same(load_file(tmp_path/'timed.out'), want), 'checkpoints change nothing'
-    rng, places = random.Random(kind), set()
+    rng, seen = random.Random(kind), set()
     for i in range(5):
         out, models = tmp_path/f'{i}.out', tmp_path/f'models {i}'
-        pause = rng.uniform(0, .9)*seconds
-        while True:
-            p = start(models, 7, kind, out); first_checkpoint(p, models)
-            time.sleep(pause); p.kill(); p.join()
-            if not out.exists(): break
-            out.unlink(), shutil.rmtree(models); pause /= 2   # it was faster than the one that was timed
-        assert p.exitcode == -signal.SIGKILL
-        places |= {(s[1]['epoch'], s[1]['batch']) for f in models.glob('run.?.safetensors') if (s := _read_state(f))}
-        p = start(models, 100 + i, kind, out); p.join(); assert p.exitcode == 0   # another seed: all chance must come from the checkpoint
+        kill_after(rng.uniform(0, .9)*seconds, folder, models, 7, kind, out)
+        seen |= places(models)
+        finish(start(folder, models, 100 + i, kind, out)) # another seed: all chance must come from the checkpoint
         assert same(load_file(out), want) and Path(f'{out}.json').read_text() == history, f'kill {i}'
-    assert len(places) >= 3, 'the kills came at different places'
+    assert len(seen) >= 3, 'the kills came at different places'
 
-def test_each_moment_of_writing(data, tmp_path, monkeypatch):
+
+# ---- stopping and going on
+def flip(content, i, bits=1): return content[:i] + bytes([content[i] ^ bits]) + content[i + 1:]
+
+
+def spoil(file, how):
+    content = file.read_bytes()
+    if how == 'gone':
+        file.unlink()
+    elif how == 'half':
+        file.write_bytes(content[:len(content)//2])
+    elif how == 'flipped':
+        file.write_bytes(flip(content, len(content) - 20, 4))
+    elif how == 'empty':
+        file.write_bytes(b'')
+
+
+@pytest.mark.parametrize('which, how', [(-1, 'gone'), (-1, 'half'), (-2, 'flipped'), (-2, 'empty'), (-2, 'gone')])
+def test_each_moment_of_writing(data, which, how):
     "Whatever of the last checkpoint has reached the disk, the run goes on, and ends the same."
-    want = learner(data); want.fit(.01, 3)
-    class Stop(Exception): pass
-    class StopAt(Callback):
-        order = 9
-        def after_batch(self, learn):
-            if learn.training and (learn.epoch, learn.i) == (1, 1): raise Stop
-    def broken():
-        shutil.rmtree('models', ignore_errors=True)
-        with pytest.raises(Stop): learner(data).fit(.01, 3, cbs=[Checkpoint(part=1), StopAt()])
-        files = sorted(Path('models').glob('run.*'), key=lambda f: f.stat().st_mtime_ns)
-        assert len(files) == 4
-        return files
-    def spoil(file, how):
-        if how == 'gone': file.unlink()
-        elif how == 'half': file.write_bytes(file.read_bytes()[:file.stat().st_size//2])
-        elif how == 'flipped': b = bytearray(file.read_bytes()); b[-20] ^= 4; file.write_bytes(b)
-        elif how == 'empty': file.write_bytes(b'')
-    for which, how in ((-1, 'gone'), (-1, 'half'), (-2, 'flipped'), (-2, 'empty'), (-2, 'gone')):
-        spoil(broken()[which], how)
-        again = learner(data, seed=5); again.fit(.01, 3, resume=True)
-        assert same(state(again), state(want)) and again.history == want.history, (which, how)
+    want = learner(data)
+    want.fit(.01, 3)
+    with pytest.raises(Stopped):
+        learner(data).fit(.01, 3, cbs=[Checkpoint(part=1), After(1, 1, stop)])
+    files = sorted(Path('models').glob('run.*'), key=lambda f: f.stat().st_mtime_ns)
+    assert len(files) == 4
+    spoil(files[which], how)
+    again = learner(data, seed=5)
+    again.fit(.01, 3, resume=True)
+    assert same(state(again), state(want)) and again.history == want.history
+
 
 def test_a_finished_run_is_not_repeated(data, capsys):
-    a = learner(data); a.fit(.01, 2, resume='mine'); after = torch.rand(1)
-    b = learner(data, seed=9); b.fit(.01, 2, resume='mine')
-    assert same(state(a), state(b)) and a.history == b.history and "'mine': all 2 epochs are done" in capsys.readouterr().out
+    first = learner(data)
+    first.fit(.01, 2, resume='mine')
+    after = torch.rand(1)
+    second = learner(data, seed=9)
+    second.fit(.01, 2, resume='mine')
+    assert "'mine': all 2 epochs are done" in capsys.readouterr().out
+    assert same(state(first), state(second)) and first.history == second.history
     assert torch.equal(torch.rand(1), after), 'what comes after it draws the same random numbers'
 
-def test_another_plan_is_refused(data, few):
-    a = learner(data); a.fit(.01, 2, resume=True)
-    for change, message in ((lambda: dict(lrs=.02, n_cycle=2), 'learning rates'), (lambda: dict(lrs=.01, n_cycle=3), 'epochs'), (lambda: dict(lrs=.01, n_cycle=2, wds=.1), 'weight decay'), (lambda: dict(lrs=.01, n_cycle=2, cycle_len=1), 'schedule')):
-        b = learner(data, seed=2); before = state(b)
-        with pytest.raises(ValueError, match=f'another plan.*{message}.*resume='): b.fit(**change(), resume=True)
-        assert same(state(b), before) and b.history == []
-    b = learner(data, opt_fn=torch.optim.Adam)
-    with pytest.raises(ValueError, match='SGD.*Adam'): b.fit(.01, 2, resume=True)
-    b = learner(data, xtra_fc=[64]); before = state(b)
-    with pytest.raises(ValueError): b.fit(.01, 2, resume=True)
-    assert same(state(b), before)
+
+def test_saving_after_a_finished_run_was_loaded(data):
+    first = learner(data)
+    first.fit(.01, 2, resume=True)
+    second = learner(data, seed=3)
+    second.fit(.01, 2, resume=True)
+    second.save_state('final')
+    assert len(second.sched.lrs) == 6 and same(state(first), state(second))
+    second.sched.plot_lr()
+
 
 def test_early_stopping_and_resuming(data):
     class Script(Callback):
         order = 15
         def after_epoch(self, learn): learn.history[-1]['validation loss'] = [3, 2, 2.5, 2.6, 2.7][learn.epoch]
-    def run(cbs, seed=1, **kw): l = learner(data, seed=seed); l.fit(.01, 5, cbs=[Script(), EarlyStopping(2), *cbs], **kw); return l
-    want = run([])
-    class Stop(Callback):
-        def before_batch(self, learn):
-            if learn.epoch == 3 and learn.training: raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError): run([Checkpoint(part=1), Stop()])
-    got = run([], seed=4, resume=True)
-    assert same(state(got), state(want)) and got.history == want.history and len(want.history) == 4
+    def run(*cbs, seed=1, **kwargs):
+        learn = learner(data, seed=seed)
+        learn.fit(.01, 5, cbs=[Script(), EarlyStopping(2), *cbs], **kwargs)
+        return learn
+    want = run()
+    with pytest.raises(Stopped):
+        run(Checkpoint(part=1), Before(3, stop))
+    got = run(seed=4, resume=True)
+    assert same(state(got), state(want))
+    assert got.history == want.history and len(want.history) == 4
+
 
 def test_plain_learner_resumes(data):
-    def run(seed, cbs=(), **kw): set_seed(seed); l = Learner(small_net(), data, opt_fn=torch.optim.RMSprop); l.cbs = l.cbs[:1]; l.fit(.01, 3, use_clr=(5, 3), cycle_len=1, cbs=cbs, **kw); return l
-    class Stop(Callback):
-        def before_batch(self, learn):
-            if learn.epoch == 2: raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError): run(1, [Checkpoint(part=1), Stop()])
+    def run(seed, *cbs, **kwargs):
+        set_seed(seed)
+        learn = Learner(small_net(), data, opt_fn=torch.optim.RMSprop).silent()
+        learn.fit(.01, 3, use_clr=(5, 3), cycle_len=1, cbs=cbs, **kwargs)
+        return learn
+    with pytest.raises(Stopped):
+        run(1, Checkpoint(part=1), Before(2, stop))
     assert same(state(run(3, resume=True)), state(run(1)))
 
-# ---- save and load
-def test_save_and_load(data):
-    a = learner(data)
-    with pytest.raises(ValueError, match='no training'): a.save_state('a')
-    a.fit(.01, 2); file = a.save_state('a')
-    assert file == Path('models/a.safetensors') and file.exists() and Path('models/a.state.safetensors').exists() and same(load_file(file), state(a))
-    b = learner(data, seed=2); b.load('a.safetensors')
-    assert np.array_equal(a.predict(), b.predict()) and same(state(a), state(b)) and b.history == []
-    b.fit(.01, 1); b.load_state('a')
-    assert b.history == a.history and all(torch.equal(x['momentum_buffer'], y['momentum_buffer']) for x, y in zip(a.opt.state_dict()['state'].values(), b.opt.state_dict()['state'].values()))
-    save_file({'x': torch.ones(1)}, 'models/a.state.safetensors')
-    with pytest.raises(WeightsError, match='no state'): b.load_state('a')
-    b.save('b')
-    with pytest.raises(WeightsError, match='no state'): b.load_state('b')
-    plain = learner(data, precompute=False); plain.load('a'); assert np.abs(np.exp(plain.predict()) - np.exp(a.predict())).max() < .03
 
-class Bomb:
-    def __reduce__(self): return (Path('exploded').touch, ())
+def test_gradients_of_an_interrupted_group_are_forgotten(data):
+    want = learner(data)
+    want.accumulate = 2
+    want.fit(.01, 2)
+    learn = learner(data)
+    learn.accumulate = 2
+    with pytest.raises(Stopped):
+        learn.fit(.01, 2, cbs=[Checkpoint(part=1), After(1, 0, stop)])
+    learn.fit(.01, 2, resume=True)
+    assert same(state(learn), state(want))
 
-def test_what_does_not_belong_is_refused(data, few):
-    a = learner(data); a.fit(.01, 1); a.save('a'); whole = Path('models/a.safetensors').read_bytes()
-    x = np.random.RandomState(0).randint(0, 256, (30, 64, 64, 3), dtype=np.uint8)
-    three = ImageClassifierData.from_arrays('.', (x, np.arange(30) % 3), (x, np.arange(30) % 3), tfms=TFMS)
-    swapped = ImageClassifierData(few, (data.trn_ds.items, data.trn_y), (data.val_ds.items, data.val_y), ['dogs', 'cats'], TFMS, 8)
-    def refused(learn, name, message):
-        before, history = state(learn), list(learn.history)
-        with pytest.raises(WeightsError, match=message): learn.load(name)
-        assert same(state(learn), before) and learn.history == history
-    refused(learner(three), 'a', "classes .'cats', 'dogs'. in the file, .'0', '1', '2'. here")
-    refused(learner(swapped), 'a', "classes .'cats', 'dogs'. in the file, .'dogs', 'cats'. here")
-    set_seed(0); refused(ConvLearner.pretrained('resnet10t', ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model('resnet10t', 64)), weights=False), 'a', 'architecture test_resnet.*resnet10t.* here')
-    refused(learner(data, xtra_fc=[64]), 'a', r'of another shape \(2\.')
-    refused(learner(data, xtra_fc=[]), 'a', 'not in the model')
-    refused(a, 'nothing', 'There is no')
-    for name, content, message in (('half', whole[:len(whole)//2], 'not a whole'), ('empty', b'', 'not a whole'), ('text', b'hello world, this is no model', 'not a whole'), ('flipped', whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], 'checksum')):
-        Path(f'models/{name}.safetensors').write_bytes(content); refused(a, name, message)
-    i = whole.index(b'about'); Path('models/header.safetensors').write_bytes(whole[:i + 20] + bytes([whole[i + 20] ^ 1]) + whole[i + 21:]); refused(a, 'header', 'checksum|not a whole')
-    Path('models/pickle.safetensors').write_bytes(pickle.dumps(Bomb())); refused(a, 'pickle', 'can hold programs')
-    torch.save({'x': Bomb()}, 'models/torch.safetensors'); refused(a, 'torch', 'can hold programs')
-    assert not Path('exploded').exists()
-
-def test_an_older_file_stays_when_writing_fails(tmp_path, monkeypatch):
-    write_whole({'x': torch.ones(3)}, tmp_path/'f.safetensors', {'n': 1})
-    def full(fd): os.ftruncate(fd, 9); raise OSError(28, 'No space left on device')
-    monkeypatch.setattr('imgcourse.features.os.fsync', full)
-    with pytest.raises(OSError): write_whole({'x': torch.zeros(3)}, tmp_path/'f.safetensors', {'n': 2})
-    t, about = read_whole(tmp_path/'f.safetensors'); assert about == {'n': 1} and t['x'].sum() == 3
-
-def test_random_state():
-    s = json.loads(json.dumps(random_state())); a = random.random(), random.gauss(0, 1), np.random.randn(3).tolist(), torch.randn(3).tolist()
-    set_random_state(s); assert (random.random(), random.gauss(0, 1), np.random.randn(3).tolist(), torch.randn(3).tolist()) == a
-
-# ---- losses that are no numbers, Ctrl-C
-def test_nan_puts_the_last_good_weights_back(data):
-    learn = learner(data); learn.fit(.01, 1); before = state(learn)
-    with pytest.raises(FloatingPointError, match='lr_find.*clip'): learn.fit(1e15, 3)
-    after = state(learn)
-    assert all(torch.isfinite(v).all() for v in after.values()) and same(after, before), 'the first pass already went wrong'
-    class Poison(Callback):
-        def before_batch(self, learn):
-            if learn.epoch == 2 and learn.training: learn.x = learn.x*float('nan')
-    learn.history.clear()
-    good = []
-    class Note(Callback):
-        order = 4
-        def after_epoch(self, learn): good.append(state(learn))
-    with pytest.raises(FloatingPointError, match='epoch 2'): learn.fit(.01, 4, cbs=[Poison(), Note()])
-    assert same(state(learn), good[1]) and len(learn.history) == 2 and np.isfinite(learn.predict()).all()
 
 def test_ctrl_c_keeps_what_was_learnt(data, ctrl_c):
-    class Interrupt(Callback):
-        def after_batch(self, learn):
-            if learn.epoch == 1 and learn.i == 1: ctrl_c()
-    want = learner(data); want.fit(.01, 3)
-    learn = learner(data); before = state(learn)
-    with pytest.raises(KeyboardInterrupt): learn.fit(.01, 3, cbs=[Interrupt(), Checkpoint(part=1)])
+    want = learner(data)
+    want.fit(.01, 3)
+    learn = learner(data)
+    before = state(learn)
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(.01, 3, cbs=[After(1, 1, lambda learn: ctrl_c()), Checkpoint(part=1)])
     assert len(learn.history) == 1 and not same(state(learn), before) and np.isfinite(learn.predict()).all()
     learn.fit(.01, 3, resume=True)
     assert same(state(learn), state(want)) and learn.history == want.history
 
-# ---- precision, accumulation, clipping
-def linear(data): l = learner(data); l.head = nn.Sequential(nn.Linear(192, 2), nn.LogSoftmax(1)); set_seed(1); l.head[0].reset_parameters(); l.full[2] = l.head; return l
 
-def test_accumulated_batches_are_one_large_batch(few):
+# ---- another plan
+class Mixed(Callback):
+    "One that changes the training, and says how."
+    def __init__(self, strength): self.plan = {'mixed': strength}
+
+
+def refuses_plan(learn, message, *args, **kwargs):
+    before = state(learn)
+    with pytest.raises(ValueError, match=f'another plan.*{message}.*resume='):
+        learn.fit(*args, resume=True, **kwargs)
+    assert same(state(learn), before) and learn.history == []
+
+
+@pytest.mark.parametrize('args, message', [
+    (dict(lrs=.02), 'learning rates'), (dict(n_cycle=3), 'epochs'), (dict(wds=.1), 'weight decay'),
+    (dict(cycle_len=1), 'schedule')])
+def test_another_plan_is_refused(data, args, message):
+    learner(data).fit(.01, 2, resume=True)
+    refuses_plan(learner(data, seed=2), message, **dict(lrs=.01, n_cycle=2) | args)
+
+
+def test_another_optimizer_or_head_is_refused(data):
+    learner(data).fit(.01, 2, resume=True)
+    refuses_plan(learner(data, opt_fn=torch.optim.Adam), 'SGD.*Adam', .01, 2)
+    refuses_plan(learner(data, xtra_fc=[64]), 'number of weights', .01, 2)
+
+
+def test_plans_differ_in_cycles_and_pictures(data, same_few):
+    learner(data).fit(.01, 4, cycle_len=1, resume=True)
+    refuses_plan(learner(data), 'another schedule', .01, 2, cycle_len=2)
+    larger = ImageClassifierData.from_paths(same_few, bs=8, tfms=tfms_from_model(SMALL, 96))
+    refuses_plan(learner(larger), 'transforms', .01, 4, cycle_len=1)
+    learn = learner(data)
+    learn.accumulate = 2
+    refuses_plan(learn, 'accumulate', .01, 4, cycle_len=1)
+
+
+def test_the_plan_of_a_callback_is_part_of_it(data):
+    "Whether it is there at all, and what it says."
+    first = learner(data)
+    first.fit(.01, 2, cbs=Mixed(.2), resume=True)
+    refuses_plan(learner(data), 'schedule', .01, 2)
+    refuses_plan(learner(data, cbs=Mixed(.3)), 'schedule', .01, 2)
+    second = learner(data, seed=2, cbs=Mixed(.2))
+    second.fit(.01, 2, resume=True)
+    assert same(state(first), state(second)) and first.history == second.history
+
+
+# ---- save and load
+@pytest.fixture
+def saved(data):
+    "A learner after an epoch, and its weights in models/saved.safetensors."
+    learn = learner(data)
+    learn.fit(.01, 1)
+    learn.save('saved')
+    return learn
+
+
+def momentum(learn): return [kept['momentum_buffer'] for kept in learn.opt.state_dict()['state'].values()]
+
+
+def test_save_and_load(data, saved):
+    "The weights, and nothing of the training."
+    assert same(load_file('models/saved.safetensors'), state(saved))
+    assert [f.name for f in Path('models').iterdir()] == ['saved.safetensors']
+    other = learner(data, seed=2)
+    other.load('saved.safetensors')
+    assert np.array_equal(saved.predict(), other.predict())
+    assert same(state(saved), state(other)) and other.history == []
+
+
+def test_weights_of_a_head_fit_the_whole_net(data, saved):
+    whole = learner(data, precompute=False)
+    whole.load('saved')
+    assert np.abs(np.exp(whole.predict()) - np.exp(saved.predict())).max() < .03
+
+
+def test_save_and_load_the_state(data):
+    learn = learner(data)
+    learn.fit(.01, 2)
+    assert learn.save_state('kept') == Path('models/kept.safetensors')
+    assert sorted(f.name for f in Path('models').iterdir()) == ['kept.safetensors', 'kept.state.safetensors']
+    after = torch.rand(1)
+    other = learner(data, seed=2)
+    other.fit(.01, 1)
+    other.load_state('kept')
+    assert torch.equal(torch.rand(1), after)
+    assert same(state(learn), state(other)) and other.history == learn.history
+    assert all(torch.equal(one, two) for one, two in zip(momentum(learn), momentum(other), strict=True))
+
+
+def test_a_state_for_a_learner_that_was_not_trained(data):
+    "History and random numbers; there is no optimizer yet."
+    learn = learner(data)
+    learn.fit(.01, 1)
+    learn.save_state('kept')
+    other = learner(data, seed=2)
+    other.load_state('kept')
+    assert same(state(learn), state(other)) and other.history == learn.history and not hasattr(other, 'opt')
+
+
+def test_no_state_without_a_training(data):
+    learn = learner(data)
+    learn.lr_find(num_it=20)
+    with pytest.raises(ValueError, match='no training.*learn.save'):
+        learn.save_state('kept')
+    assert not Path('models').exists()
+
+
+def test_a_state_that_is_not_there(saved):
+    before = state(saved)
+    with pytest.raises(WeightsError, match='no state'):
+        saved.load_state('saved')
+    save_file({'x': torch.ones(1)}, 'models/saved.state.safetensors')
+    with pytest.raises(WeightsError, match='no state'):
+        saved.load_state('saved')
+    with pytest.raises(WeightsError, match='There is no file'):
+        saved.load_state('nothing')
+    assert same(state(saved), before)
+
+
+def test_a_state_does_not_belong_to_later_weights(saved):
+    saved.save_state('saved')
+    saved.fit(.01, 1)
+    saved.save('saved')
+    with pytest.raises(WeightsError, match='no state'):
+        saved.load_state('saved')
+
+
+def test_a_state_of_other_layers(data):
+    learn = learner(data, precompute=False)
+    learn.fit(.01, 1)
+    learn.save_state('kept')
+    other = learner(data, seed=2, precompute=False)
+    other.unfreeze()
+    other.fit(1e-4, 1)
+    before = state(other)
+    with pytest.raises(WeightsError, match='other layers'):
+        other.load_state('kept')
+    assert same(state(other), before)
+
+
+def refuses_weights(learn, name, message):
+    before, history = state(learn), [*learn.history]
+    with pytest.raises(WeightsError, match=message):
+        learn.load(name)
+    assert same(state(learn), before) and learn.history == history
+
+
+def test_weights_of_other_classes_are_refused(data, saved, same_few):
+    x, y = np.random.RandomState(0).randint(0, 256, (30, 64, 64, 3), dtype=np.uint8), np.arange(30) % 3
+    three = ImageClassifierData.from_arrays('.', (x, y), (x, y), tfms=TFMS)
+    refuses_weights(learner(three), 'saved', "classes .'cats', 'dogs'. in the file, .'0', '1', '2'. here")
+    parts = (data.trn_ds.items, data.trn_y), (data.val_ds.items, data.val_y)
+    swapped = ImageClassifierData(same_few, *parts, ['dogs', 'cats'], TFMS, 8)
+    refuses_weights(learner(swapped), 'saved', "classes .'cats', 'dogs'. in the file, .'dogs', 'cats'. here")
+
+
+def test_weights_of_another_net_are_refused(data, saved, same_few):
+    others = ImageClassifierData.from_paths(same_few, bs=8, tfms=tfms_from_model('resnet10t', 64))
+    other = ConvLearner.pretrained('resnet10t', others, weights=False)
+    refuses_weights(other, 'saved', 'architecture test_resnet.*resnet10t.* here')
+    refuses_weights(learner(data, xtra_fc=[64]), 'saved', r'of another shape \(2\.')
+    refuses_weights(learner(data, xtra_fc=[]), 'saved', 'not in the model')
+
+
+@pytest.mark.parametrize('damage, message', [
+    (lambda whole: whole[:len(whole)//2], 'not a whole'),
+    (lambda whole: b'', 'not a whole'),
+    (lambda whole: b'hello world, this is no model', 'not a whole'),
+    (lambda whole: flip(whole, len(whole) - 9), 'checksum'),
+    (lambda whole: flip(whole, whole.index(b'about') + 20), 'checksum|not a whole')],
+    ids=['half', 'empty', 'text', 'flipped', 'header'])
+def test_damaged_weights_are_refused(saved, damage, message):
+    whole = Path('models/saved.safetensors').read_bytes()
+    Path('models/damaged.safetensors').write_bytes(damage(whole))
+    refuses_weights(saved, 'damaged', message)
+
+
+def test_weights_that_are_not_there(saved):
+    refuses_weights(saved, 'nothing', 'There is no')
+
+
+class Bomb:
+    def __reduce__(self): return Path('exploded').touch, ()
+
+
+def test_pickles_are_not_opened(saved):
+    Path('models/pickle.safetensors').write_bytes(pickle.dumps(Bomb()))
+    torch.save({'x': Bomb()}, 'models/torch.safetensors')
+    for name in ('pickle', 'torch'):
+        refuses_weights(saved, name, 'can hold programs')
+    assert not Path('exploded').exists()
+
+
+def test_an_older_file_stays_when_writing_fails(tmp_path, monkeypatch):
+    file = tmp_path/'f.safetensors'
+    write_whole({'x': torch.ones(3)}, file, {'n': 1})
+    def full(fd):
+        os.ftruncate(fd, 9)
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('imgcourse.features.os.fsync', full)
+    with pytest.raises(OSError, match='No space'):
+        write_whole({'x': torch.zeros(3)}, file, {'n': 2})
+    tensors, about = read_whole(file)
+    assert about == {'n': 1} and tensors['x'].sum() == 3
+
+
+def test_random_state():
+    def draw():
+        return random.random(), random.gauss(0, 1), np.random.randn(3).tolist(), torch.randn(3).tolist()
+    kept = json.loads(json.dumps(random_state()))
+    want = draw()
+    set_random_state(kept)
+    assert draw() == want
+
+
+# ---- losses that are not numbers
+def test_nan_puts_the_first_weights_back(data):
+    "Where the first pass already goes wrong."
+    learn = learner(data)
+    learn.fit(.01, 1)
+    before = state(learn)
+    with pytest.raises(FloatingPointError, match='lr_find.*clip'):
+        learn.fit(1e15, 3)
+    assert same(state(learn), before) and finite(state(learn))
+
+
+def test_nan_puts_the_last_good_weights_back(data):
+    good = []
+    class Note(Callback):
+        order = 4
+        def after_epoch(self, learn): good.append(state(learn))
+    learn = learner(data)
+    with pytest.raises(FloatingPointError, match='epoch 2'):
+        learn.fit(.01, 4, cbs=[Before(2, poison), Note()])
+    assert same(state(learn), good[1]) and len(learn.history) == 2 and np.isfinite(learn.predict()).all()
+
+
+def test_nan_after_resuming(data):
+    "The last good weights are those of the checkpoint, not those of the fresh learner."
+    with pytest.raises(Stopped):
+        learner(data).fit(.01, 3, cbs=[Checkpoint(part=1), Before(1, stop)])
+    learn = learner(data, seed=3)
+    fresh = state(learn)
+    with pytest.raises(FloatingPointError):
+        learn.fit(.01, 3, resume=True, cbs=Before(1, poison))
+    assert not same(state(learn), fresh)
+
+
+def test_no_checkpoint_of_weights_that_are_not_numbers(data):
+    with pytest.raises(FloatingPointError):
+        learner(data).fit(1e15, 3, cbs=Checkpoint('wild', part=1))
+    files = [*Path('models').glob('wild.?.safetensors')]
+    assert any(_read_state(file) for file in files)
+    assert all(finite(read_whole(file)[0]) for file in files)
+
+
+def test_a_validation_loss_that_is_not_a_number(same_few):
+    learn = learner(ImageClassifierData.from_paths(same_few, bs=24, tfms=TFMS))
+    before = state(learn)
+    with pytest.raises(FloatingPointError):
+        learn.fit(1e35, 1)
+    assert same(state(learn), before)
+
+
+def test_the_guard_comes_with_the_module():
+    "Also by way of lesson 3."
+    code = '''
+import sys
+from imgcourse.learner import Learner
+def names(): return [kind.__name__ for kind in Learner.default_cbs]
+assert names() == ['Metrics', 'Progress'] and 'imgcourse.checkpoint' not in sys.modules
+import imgcourse.schedule
+assert names() == ['Metrics', 'Progress', 'StopAtNaN']
+assert Learner.default_cbs[-1] is imgcourse.checkpoint.StopAtNaN
+'''
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_another_guard_takes_its_place(data):
+    class Lenient(StopAtNaN):
+        def stop(self, learn): self.asked = True
+    guard = Lenient()
+    learn = learner(data, cbs=guard)
+    assert [cb for cb in learn.cbs if isinstance(cb, StopAtNaN)] == [guard]
+    learn.fit(1e15, 1)
+    assert guard.asked and len(learn.history) == 1
+
+
+# ---- precision, accumulation, clipping
+def linear(data, **kwargs):
+    "A head of a single layer."
+    learn = learner(data, **kwargs)
+    learn.head = learn.full[2] = nn.Sequential(nn.Linear(192, 2), nn.LogSoftmax(1))
+    set_seed(1)
+    learn.head[0].reset_parameters()
+    return learn
+
+
+def test_accumulated_batches_are_one_large_batch(same_few):
     ends = []
     for bs, n in ((12, 1), (4, 3)):
-        l = linear(ImageClassifierData.from_paths(few, bs=bs, tfms=TFMS)); l.accumulate = n
-        set_seed(2); l.fit(.01, 2); ends.append(l.head[0].weight.detach().cpu())
-        assert len(l.sched.lrs) == 4
+        learn = linear(ImageClassifierData.from_paths(same_few, bs=bs, tfms=TFMS))
+        learn.accumulate = n
+        set_seed(2)
+        learn.fit(.01, 2)
+        ends.append(learn.head[0].weight.detach().cpu())
+        assert len(learn.sched.lrs) == 4
     assert torch.allclose(*ends, atol=1e-6)
+
+
+class Steps(Callback):
+    "How far all weights together go at each step."
+    def __init__(self): self.lengths = []
+    def now(self, learn): return nn.utils.parameters_to_vector(learn.head.parameters()).detach().clone()
+    def before_step(self, learn): self.start = self.now(learn)
+    def after_batch(self, learn):
+        if learn.training:
+            self.lengths.append((self.now(learn) - self.start).norm().item())
+
 
 def test_clipping(data):
     "With SGD without momentum no step is longer than rate times clip."
-    steps = []
-    class Length(Callback):
-        def before_batch(self, learn): self.w = learn.head[0].weight.detach().clone(), learn.head[0].bias.detach().clone()
-        def after_batch(self, learn):
-            if learn.training: steps.append(sum(((a - b.detach())**2).sum().item() for a, b in zip(self.w, (learn.head[0].weight, learn.head[0].bias)))**.5)
-    for clip in (None, .01):
-        l = linear(data); l.opt_fn = torch.optim.SGD; l.fit(.1, 1, cbs=[Length(), *([Clip(clip)] if clip else [])])
-    assert max(steps[3:]) <= .1*.01*1.001 and max(steps[:3]) > .002
+    def longest(*cbs):
+        steps = Steps()
+        linear(data, opt_fn=torch.optim.SGD).fit(.1, 1, cbs=[steps, *cbs])
+        return max(steps.lengths)
+    assert longest(Clip(.01)) <= .1*.01*1.001 and longest() > .002
+
 
 def test_half_length_numbers(data):
-    l = learner(data, precompute=False); l.unfreeze(); l.precision = 'bf16'; seen = []
-    hook = l.head[2].register_forward_hook(lambda m, i, o: seen.append(o.dtype))
-    l.fit(1e-3, 1); hook.remove()
-    assert torch.bfloat16 in seen and all(p.dtype == torch.float32 for p in l.full.parameters()) and l.preds.dtype == torch.float32
-    seen.clear(); hook = l.head[2].register_forward_hook(lambda m, i, o: seen.append(o.dtype)); l.predict(); hook.remove()
-    assert set(seen) == {torch.float32}, 'nothing of it stays after the training'
-    l.precision = 'no'; l.fit(1e-3, 1); l.precision = None; l.fit(1e-3, 1)
+    learn, seen = learner(data, precompute=False), set()
+    learn.unfreeze()
+    learn.head[2].register_forward_hook(lambda module, args, out: seen.add(out.dtype))
+    learn.precision = 'bf16'
+    learn.fit(1e-3, 1)
+    assert torch.bfloat16 in seen
+    assert {p.dtype for p in learn.full.parameters()} == {torch.float32} and learn.preds.dtype == torch.float32
+    seen.clear()
+    learn.predict()
+    assert seen == {torch.float32}, 'nothing of it stays after the training'
+    for precision in ('no', None):
+        learn.precision = precision
+        learn.fit(1e-3, 1)
+
 
 @pytest.mark.parametrize('name, value', [('precision', 'fp7'), ('precision', 16), ('accumulate', 0), ('accumulate', 1.5)])
-def test_bad_settings(data, name, value):
-    l = learner(data); setattr(l, name, value)
-    with pytest.raises(ValueError, match=name): l.fit(.01, 1)
+def test_bad_settings(untrained, monkeypatch, name, value):
+    monkeypatch.setattr(untrained, name, value)
+    with pytest.raises(ValueError, match=name):
+        untrained.fit(.01, 1)
+
 
 @pytest.mark.parametrize('length', [0, -1, 'x'])
 def test_bad_clips(length):
-    with pytest.raises(ValueError, match='length of the gradient'): Clip(length)
+    with pytest.raises(ValueError, match='length of the gradient'):
+        Clip(length)
+
 
 # ---- two processes
-SCRIPT = """
-import sys
+SCRIPT = '''
+import json, sys
 import imgcourse.features as f
+from accelerate import PartialState
 from imgcourse.all import *
 real, counts = f._compute, []
-f._compute = lambda backbone, probe, dtype, ds, *args: counts.append(len(ds)) or real(backbone, probe, dtype, ds, *args)
+def count(backbone, probe, dtype, ds, *args):
+    counts.append(len(ds))
+    return real(backbone, probe, dtype, ds, *args)
+f._compute = count
 set_seed(3)
-data = ImageClassifierData.from_paths(sys.argv[1], bs=16, tfms=tfms_from_model('test_resnet', 64, aug_tfms=transforms_side_on))
-backbone = create_backbone('test_resnet', False)
-def learner(precompute): return ConvLearner(backbone, nn.Sequential(nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2), nn.LogSoftmax(1)), data, precompute)
-learn = learner(True)
+tfms = tfms_from_model('test_resnet', 64, aug_tfms=transforms_side_on)
+data = ImageClassifierData.from_paths(sys.argv[1], bs=16, tfms=tfms)
+head = nn.Sequential(nn.Linear(192, 32), nn.ReLU(), nn.Linear(32, 2), nn.LogSoftmax(1))
+learn = ConvLearner(create_backbone('test_resnet', False), head, data, True)
 learn.fit(.03, 3, cycle_len=1, best_save_name='best')
-learn.precompute = False            # augmented pictures: the same ones, whichever process takes them
+learn.precompute = False # augmented pictures: the same ones, whichever process takes them
 learn.fit(.01, 1)
 learn.lr_find(num_it=20)
 learn.save(sys.argv[2])
-from accelerate import PartialState
-print('counts', PartialState().process_index, PartialState().num_processes, counts, [round(h['training loss'], 5) for h in learn.history], [round(h['validation loss'], 5) for h in learn.history], [round(float(l), 5) for l in learn.sched.losses[:10]], flush=True)
-"""
+losses = [[h[f'{which} loss'] for h in learn.history] for which in ('training', 'validation')]
+losses.append([float(loss) for loss in learn.sched.losses[:10]])
+state = PartialState()
+print('figures', json.dumps([state.process_index, state.num_processes, counts, losses]), flush=True)
+'''
 
+
+def run_script(folder, name, *launch):
+    "What each process says: its number, how many there are, how many features it made, the losses."
+    env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path), 'ACCELERATE_USE_CPU': '1', 'CUDA_VISIBLE_DEVICES': '',
+           'IMGCOURSE_CACHE': str(folder.parent/f'cache {name}')}
+    script = folder.parent/'s.py'
+    script.write_text(SCRIPT)
+    process = subprocess.run([sys.executable, *launch, script, folder, name], env=env, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    lines = sorted(line for line in process.stdout.split('\n') if line.startswith('figures'))
+    return [json.loads(line.removeprefix('figures ')) for line in lines]
+
+
+@pytest.mark.e2e
 def test_two_processes_are_one(sketches, tmp_path):
     "The same weights up to 1e-5, the same losses; each process makes half of the features."
-    copy_sketches(sketches, tmp_path/'d', 32, 9)
-    (tmp_path/'s.py').write_text(SCRIPT)
-    def run(name, *launch):
-        env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path), 'ACCELERATE_USE_CPU': '1', 'CUDA_VISIBLE_DEVICES': '', 'IMGCOURSE_CACHE': str(tmp_path/f'cache {name}')}
-        p = subprocess.run([sys.executable, *launch, str(tmp_path/'s.py'), str(tmp_path/'d'), name], env=env, capture_output=True, text=True)
-        assert p.returncode == 0, p.stderr
-        return [[json.loads(v) for v in re.findall(r'\[.*?\]', l)] + l.split()[1:3] for l in sorted(p.stdout.split('\n')) if l.startswith('counts')]
-    one, = run('one')
-    two = run('two', '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes=2', '--main_process_port=0')
-    assert one[0] == [64, 18] and [t[0] for t in two] == [[32, 9]]*2 and [t[4:] for t in two] == [['0', '2'], ['1', '2']]
-    for t in two: assert all(np.allclose(t[i], one[i], atol=1e-4) for i in (1, 2, 3)), 'losses of training, validation and the range test'
-    a, b = load_file('models/one.safetensors'), load_file('models/two.safetensors')
-    assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a) and Path('models/best.safetensors').exists()
-
-# ---- what a reviewer found
-def test_lr_find_with_accumulation(few):
-    "On features that say something about the pictures: from random ones, the first losses may well be the lowest."
-    set_seed(1)
-    l = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 64)), precompute=True)
-    l.accumulate = 2
-    l.lr_find(num_it=20, stop_div=False)
-    assert len(l.sched.lrs) == 20 and len(l.sched.suggest()) == 3
-
-def test_saving_after_a_finished_run_was_loaded(data):
-    a = learner(data); a.fit(.01, 2, resume=True)
-    b = learner(data, seed=3); b.fit(.01, 2, resume=True); b.save('final')
-    assert len(b.sched.lrs) == 6 and same(state(a), state(b)); b.sched.plot_lr()
-
-def test_gradients_of_an_interrupted_group_are_forgotten(data):
-    want = learner(data); want.accumulate = 2; want.fit(.01, 2)
-    class Interrupt(Callback):
-        def after_batch(self, learn):
-            if (learn.epoch, learn.i) == (1, 0): raise KeyboardInterrupt
-    l = learner(data); l.accumulate = 2
-    with pytest.raises(KeyboardInterrupt): l.fit(.01, 2, cbs=[Checkpoint(part=1), Interrupt()])
-    l.fit(.01, 2, resume=True)
-    assert same(state(l), state(want))
-
-def test_nan_after_resuming(data):
-    "The last good weights are those of the checkpoint, not those of the fresh learner; and no checkpoint holds weights that are no numbers."
-    class At(Callback):
-        def __init__(self, what): self.what = what
-        def before_batch(self, learn):
-            if learn.epoch == 1 and learn.training: self.what(learn)
-    def stop(learn): raise ZeroDivisionError
-    def poison(learn): learn.x = learn.x*float('nan')
-    fresh, l = learner(data, seed=3), learner(data)
-    with pytest.raises(ZeroDivisionError): l.fit(.01, 3, cbs=[Checkpoint(part=1), At(stop)])
-    l = learner(data, seed=3)
-    with pytest.raises(FloatingPointError): l.fit(.01, 3, resume=True, cbs=[At(poison)])
-    assert not same(state(l), state(fresh))
-    l = learner(data); 
-    with pytest.raises(FloatingPointError): l.fit(1e15, 3, cbs=[Checkpoint('wild', part=1)])
-    found = [s for f in Path('models').glob('wild.?.safetensors') if (s := _read_state(f))]
-    assert found and all(torch.isfinite(t).all() for f in Path('models').glob('wild.?.safetensors') for t in read_whole(f)[0].values() if t.is_floating_point())
-
-def test_a_validation_loss_that_is_no_number(few):
-    l = learner(ImageClassifierData.from_paths(few, bs=24, tfms=TFMS)); before = state(l)
-    with pytest.raises(FloatingPointError): l.fit(1e35, 1)
-    assert same(state(l), before)
-
-def test_plans_differ_in_cycles_and_pictures(data, few):
-    learner(data).fit(.01, 4, cycle_len=1, resume=True)
-    with pytest.raises(ValueError, match='another schedule'): learner(data).fit(.01, 2, cycle_len=2, resume=True)
-    larger = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(SMALL, 96))
-    with pytest.raises(ValueError, match='transforms'): learner(larger).fit(.01, 4, cycle_len=1, resume=True)
-    l = learner(data); l.accumulate = 2
-    with pytest.raises(ValueError, match='accumulate'): l.fit(.01, 4, cycle_len=1, resume=True)
-
-def test_a_state_of_other_layers(data):
-    a = learner(data, precompute=False); a.fit(.01, 1); a.save_state('a')
-    b = learner(data, seed=2, precompute=False); b.unfreeze(); b.fit(1e-4, 1); before = state(b)
-    with pytest.raises(WeightsError, match='other layers'): b.load_state('a')
-    assert same(state(b), before)
+    folder = copy_few(sketches, tmp_path/'d', 32, 9)
+    one, = run_script(folder, 'one')
+    two = run_script(folder, 'two', '-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes=2',
+                     '--main_process_port=0')
+    assert one[:3] == [0, 1, [64, 18]] and [t[:3] for t in two] == [[0, 2, [32, 9]], [1, 2, [32, 9]]]
+    for _, _, _, losses in two:
+        for got, want in zip(losses, one[3], strict=True):
+            assert np.allclose(got, want, atol=1e-4), 'losses of training, validation and the range test'
+    first, second = load_file('models/one.safetensors'), load_file('models/two.safetensors')
+    assert all(torch.allclose(first[k], second[k], atol=1e-5) for k in first)
+    assert Path('models/best.safetensors').exists()
