@@ -7,12 +7,10 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_al
            'ArrayDataset', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
-import csv, hashlib, os, random, sys
+import csv, hashlib, os, random
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 import numpy as np, torch
@@ -261,56 +259,46 @@ def read_labels(
     for p, what, there in ((csv_fname, 'file', os.path.isfile), (folder, 'folder', os.path.isdir)):
         if not there(p):
             raise FileNotFoundError(f'There is no {what} {p}')
-    picture = partial(_picture_of, folder=folder, suffix=suffix)
-    cols, files, labels, rows, faults = _read_table(csv_fname, picture)
-    _check_header(csv_fname, cols, picture(cols[0]))
-    for what, where in faults.items():
-        _complain(csv_fname, what, where)
-    if not files:
+    cols, rows, odd = _look_through(csv_fname)
+    _check_header(csv_fname, cols, _picture_of(cols[0], folder, suffix))
+    _complain(csv_fname, f'not {len(cols)} fields', odd)
+    if not rows:
         raise ValueError(f'{csv_fname} has a header but no rows')
-    _complain(csv_fname, f'duplicate {cols[0]}', _rows_of_duplicates(files, rows))
-    missing = [n for f, n in zip(files, rows) if not os.path.isfile(f)]
-    if missing:
-        hint = _hint(files[rows.index(missing[0])], cols)
-        _complain(csv_fname, f'no file for {cols[0]} ({hint})', missing)
+    table = _read_fields(csv_fname, cols, rows)
+    files = table[0].str.strip().map(lambda i: _picture_of(i, folder, suffix))
+    _complain(csv_fname, f'duplicate {cols[0]}', files.index[files.duplicated(keep=False)])
+    missing = ~files.map(os.path.isfile)
+    if missing.any():
+        hint = _hint(files[missing].iloc[0], cols)
+        _complain(csv_fname, f'no file for {cols[0]} ({hint})', files.index[missing])
     if len(cols) > 2:
         warn_user(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; '
                   f'{", ".join(map(repr, cols[2:]))} is passed over')
-    return files, labels
+    return files.tolist(), table[1].str.strip().tolist()
 
 def _picture_of(id, folder, suffix):
     name = id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'
     return os.path.normpath(os.path.join(folder, name))
 
 # %% ../nbs/52_batches.ipynb #052b01b9
-def _read_table(csv_fname, picture):
+def _look_through(csv_fname):
+    "The header, the numbers of the rows below it, and of those among them that have another number of fields."
     with open(csv_fname, newline='', encoding='utf-8-sig') as f:
         reader = csv.reader(f, strict=True, skipinitialspace=True)
         try:
-            return _read_rows(reader, picture)
+            lines = ((n, row) for n, row in enumerate(reader, 1) if row)
+            _, cols = next(lines, (0, None))
+            if not cols:
+                raise ValueError('it is empty')
+            rows, odd = array('L'), []
+            for n, row in lines:
+                rows.append(n)
+                if len(row) != len(cols):
+                    odd.append(n)
         except (ValueError, csv.Error) as e:
             raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {e}); '
                              'save it as CSV with a header, in UTF-8') from None
-
-def _read_rows(reader, picture):
-    "The header; below it files, labels and the numbers of their rows; and the numbers of the rows with each fault."
-    lines = ((n, row) for n, row in enumerate(reader, 1) if row)
-    _, cols = next(lines, (0, None))
-    if not cols:
-        raise ValueError('it is empty')
-    length, *empty = [f'not {len(cols)} fields', *(f'column {c!r} is empty or holds a line break' for c in cols[:2])]
-    files, labels, rows, faults = [], [], array('L'), {what: [] for what in (length, *empty)}
-    for n, row in lines:
-        wrong = [what for what, v in zip(empty, row) if _is_no_name(v)] if len(row) == len(cols) else [length]
-        for what in wrong:
-            faults[what].append(n)
-        if len(cols) > 1 and not wrong:
-            files.append(picture(row[0].strip()))
-            labels.append(sys.intern(row[1].strip()))
-            rows.append(n)
-    return cols, files, labels, rows, faults
-
-def _is_no_name(field): return not field.strip() or len(field.splitlines()) > 1 or '\0' in field
+    return cols, rows, odd
 
 # %% ../nbs/52_batches.ipynb #ea97170b
 def _check_header(csv_fname, cols, first):
@@ -319,16 +307,21 @@ def _check_header(csv_fname, cols, first):
     if os.path.isfile(first):
         raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
 
-def _rows_of_duplicates(files, rows):
-    if len(set(files)) == len(files):
-        return []
-    times = Counter(files)
-    return [n for f, n in zip(files, rows) if times[f] > 1]
+def _read_fields(csv_fname, cols, rows):
+    "Ids and labels, the columns 0 and 1; the index is the numbers of the rows. Raises `ValueError` where one is empty."
+    import pandas as pd
+    table = pd.read_csv(csv_fname, dtype=str, na_filter=False, skipinitialspace=True, encoding='utf-8-sig',
+                        usecols=[0, 1], names=range(len(cols)), header=0, index_col=False)
+    table.index = rows
+    for k, name in enumerate(cols[:2]):
+        bad = table[k].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
+        _complain(csv_fname, f'column {name!r} is empty or holds a line break', table.index[bad])
+    return table
 
 # %% ../nbs/52_batches.ipynb #e7460a62
 def _complain(csv_fname, what, rows):
     more = f' and {len(rows) - 20} more' if len(rows) > 20 else ''
-    if rows:
+    if len(rows):
         s = 's' if len(rows) > 1 else ''
         raise ValueError(f'{csv_fname}: {what} in row{s} {", ".join(map(str, rows[:20]))}{more}')
 
