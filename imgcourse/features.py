@@ -8,7 +8,7 @@ __all__ = ['Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights
            'features']
 
 # %% ../nbs/55_features.ipynb #7f64307f
-import hashlib, io, json, os, warnings, zlib
+import hashlib, io, json, os, zlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
-from .pictures import ProgressBar, cache_dir
+from .pictures import ProgressBar, cache_dir, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
 # %% ../nbs/55_features.ipynb #4a56de23
@@ -206,7 +206,7 @@ def _pretrained(name, model_args):
             f"Without a network connection, {board}give a file: weights='{name}.safetensors' "
             '(or put it into the folder weights of $IMGCOURSE_DATA). weights=False starts from random weights.') from e
     if fault:
-        warnings.warn(f"{fault}Its weights were fetched from timm's hub instead.", stacklevel=5)
+        warn_user(f"{fault}Its weights were fetched from timm's hub instead.")
     return model
 
 def _from_board(name, model_args):

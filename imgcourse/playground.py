@@ -194,7 +194,7 @@ def show(self: Playground) -> None:
         for _ in range(4):
             self.step(5)
             draw()
-    lists = [_list(name, values, self.settings[name], begin) for name, values in _choices.items()]
+    lists = [_dropdown(name, values, self.settings[name], begin) for name, values in _choices.items()]
     more, anew = widgets.Button(description='20 epochs'), widgets.Button(description='anew')
     more.on_click(go_on)
     anew.on_click(lambda button: begin())
@@ -203,7 +203,7 @@ def show(self: Playground) -> None:
 _choices = {'kind': ['circles', 'moons', 'blobs'], 'hidden': [(), (2,), (4,), (8,), (4, 2), (8, 4)],
             'lr': [.001, .003, .01, .03, .1, .3]}
 
-def _list(name, values, chosen, begin):
+def _dropdown(name, values, chosen, begin):
     import ipywidgets as widgets
     def words(v): return (', '.join(map(str, v)) or 'none') if name == 'hidden' else str(v)
     options = [(words(v), v) for v in dict.fromkeys([*values, chosen])]

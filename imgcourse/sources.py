@@ -6,7 +6,7 @@
 __all__ = ['full_sets', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/54_sources.ipynb #c60c3b10
-import hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, warnings, zipfile, zlib
+import hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, zipfile, zlib
 import urllib.error, urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .pictures import ProgressBar, bad_pictures, cache_dir, list_pictures
+from .pictures import ProgressBar, bad_pictures, cache_dir, list_pictures, warn_user
 from .transforms import lite0, resnet34, resnext101_64
 
 # %% ../nbs/54_sources.ipynb #8256cfbf
@@ -275,9 +275,8 @@ def _from_kaggle(competition):
         if not (found/'labels.csv').is_file():
             raise OSError(f'there is no labels.csv in {found}')
     except Exception as e:
-        warnings.warn(
-            f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. '
-            f'Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules', stacklevel=4)
+        warn_user(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. '
+                  f'Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules')
         return None
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(str(found))

@@ -14,13 +14,9 @@ from safetensors.torch import save_file
 from sklearn.metrics import log_loss
 from torch import nn
 from imgcourse import breeds
-from imgcourse.batches import get_cv_idxs
-from imgcourse.breeds import Quiz, submission
-from imgcourse.data import ImageClassifierData
-from imgcourse.features import create_backbone
-from imgcourse.learner import ConvLearner, accuracy_np, set_seed
-from imgcourse.sources import get_dataset
-from imgcourse.transforms import lite0, resnext101_64, tfms_from_model, transforms_side_on
+from imgcourse.all import (
+    ConvLearner, ImageClassifierData, Quiz, accuracy_np, create_backbone, get_cv_idxs, get_dataset, lite0, resnext101_64,
+    set_seed, submission, tfms_from_model, transforms_side_on)
 
 matplotlib.use('agg')
 HEAD = {'xtra_fc': [2048, 512], 'ps': [.5, .5, .4]} # the text's
@@ -95,7 +91,7 @@ MENDED = { # what is garbled in the text, and what is meant
     "learn.set_data(get_data(sz=224, bs=210)), n_cycle=15, cycle_len=1)":
         "learn.set_data(get_data(sz=224, bs=210)); learn.fit(1e-2, n_cycle=15, cycle_len=1)"}
 
-CODE = re.compile(r"from fastai|PATH|arch =|label_csv|n =|val_idxs|def |    |data =|learn|log_preds|probs|accuracy_np|'{3}")
+CODE = re.compile("from fastai|PATH|arch =|label_csv|n =|val_idxs|def |    |data =|learn|log_preds|probs|accuracy|'''")
 
 
 def code_of_the_text():

@@ -257,52 +257,37 @@ def test_quiz(open_lesson):
 SHOW_GRID = "grid = KernelGrid(draw_sketch('cat', 1)); grid.show()"
 
 
-@pytest.fixture
-def grid(open_lesson):
-    "Lesson 9, and a cell that shows a `KernelGrid`."
-    nb = open_lesson('09_inside.ipynb')
-    nb.add('from imgcourse.all import *')
-    return nb, nb.add(SHOW_GRID)[0]
-
-
 def numbers(cell):
     return [float(field.input_value()) for field in cell.locator('input[type=number]').all()]
 
 
-def test_numbers_of_a_kernel_are_typed(grid):
+def test_kernel_grid(open_lesson):
+    "Numbers are typed; after a reload a kernel is chosen; without Python's kernel the last picture is there."
     from playwright.sync_api import expect
-    nb, cell = grid
-    live = cell.locator('img:visible')
-    assert live.count() == 1 and loaded(live)
-    assert numbers(cell) == [-1]*4 + [8] + [-1]*4
+    nb = open_lesson('09_inside.ipynb')
+    nb.add('from imgcourse.all import *')
+    cell, _ = nb.add(SHOW_GRID)
+    fields, live = cell.locator('input[type=number]'), cell.locator('img:visible')
+    assert live.count() == 1 and loaded(live) and numbers(cell) == [-1]*4 + [8] + [-1]*4
+
     before = live.get_attribute('src')
-    cell.locator('input[type=number]').nth(5).click()
-    nb.page.keyboard.press('Control+A')
-    nb.page.keyboard.type('2.5')
-    nb.page.keyboard.press('Enter')
+    fields.nth(5).click()
+    for key in ('Control+A', '2', '.', '5', 'Enter'):
+        nb.page.keyboard.press(key)
     expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
     assert live.count() == 1 and loaded(live)
     assert nb.says('print(*grid.kernel.flat)') == '-1.0 -1.0 -1.0 -1.0 8.0 2.5 -1.0 -1.0 -1.0'
 
-
-def test_a_kernel_is_chosen_after_the_page_was_loaded_again(grid):
-    from playwright.sync_api import expect
-    nb, cell = grid
-    live = cell.locator('img:visible')
     nb.save()
     nb.page.reload()
     nb.opened()
     before = live.get_attribute('src')
     cell.locator('select').select_option('sharpen')
     expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
-    expect(cell.locator('input[type=number]').last).to_have_value('0', timeout=MINUTE)
+    expect(fields.last).to_have_value('0', timeout=MINUTE)
     assert live.count() == 1 and numbers(cell) == [0, -1, 0, -1, 5, -1, 0, -1, 0]
     assert nb.says('print(*grid.kernel.flat)') == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'
 
-
-def test_without_the_kernel_the_last_picture_is_there(grid):
-    from playwright.sync_api import expect
-    nb, _ = grid
     nb.save()
     nb.js('nb.sessionContext.shutdown()')
     nb.reopen()
