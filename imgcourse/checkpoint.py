@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np, torch
 from accelerate import PartialState, skip_first_batches
 from fastcore.basics import patch
-from .features import WeightsError, read_whole, write_whole
+from .features import WeightsError, read_whole, set_weights, write_whole
 from .learner import Callback, Learner
 from .pictures import check_number
 
@@ -109,12 +109,13 @@ def load_state(
     """Read what `save_state` wrote: weights, history, random numbers and, after a training, the optimizer's state.
     Raises `WeightsError` that says what is missing, damaged or differs; then nothing is changed."""
     file = self.weights_file(name)
+    tensors, _ = self.read_weights(name)
     kept = _read_state(file)
-    if not kept and file.is_file():
+    if not kept:
         raise WeightsError(f'There is no state of the training beside {file} that belongs to these weights')
-    if kept and hasattr(self, 'opt') and _sizes(self.opt.param_groups) != _sizes(kept[0]['param_groups']):
+    if hasattr(self, 'opt') and _sizes(self.opt.param_groups) != _sizes(kept[0]['param_groups']):
         raise WeightsError(f'The state beside {file} belongs to a training of other layers')
-    self.load(name)
+    set_weights(self.full, tensors, file)
     _put_back(self, *kept)
 
 def _sizes(groups): return [len(g['params']) for g in groups]
@@ -159,7 +160,7 @@ def _plan_of(learn):
             'learning rates': [g.get('max_lr', g.get('initial_lr', g['lr'])) for g in groups],
             'weight decay': [g.get('weight_decay') for g in groups],
             'optimizer': type(learn.opt.optimizer).__name__,
-            'schedule': [cb.plan for cb in learn.run_cbs if cb.plan and not isinstance(cb, Checkpoint)],
+            'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan and not isinstance(cb, Checkpoint)],
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),
             'bs': learn.data.bs,
@@ -283,6 +284,8 @@ class Clip(Callback):
     def __init__(
         self,
         length: float = 1., # the greatest, above 0
-    ): self.length = check_number(length, 'length', 'the greatest length of the gradient', above=True)
+    ):
+        self.length = check_number(length, 'length', 'the greatest length of the gradient', above=True)
+        self.plan = f'clip {length:g}'
 
     def before_step(self, learn): learn.accelerator.clip_grad_norm_(learn.net.parameters(), self.length)

@@ -541,19 +541,29 @@ def save(
         write_whole(self.full.state_dict(), file, self.identity())
     return file
 
+# %% ../nbs/02_three_lines.ipynb #9b001e51
 @patch
-def load(
+def read_weights(
     self: Learner,
     name: str, # as for `save`
-) -> None:
-    """Read what `save` wrote. Raises `WeightsError` that names what differs, in architecture, classes or shapes,
-    or says that a file is damaged or no safetensors file; then nothing is changed."""
+) -> tuple[dict[str, torch.Tensor], dict]: # the weights, and what is noted beside them
+    """Read what `save` wrote. Raises `WeightsError` if it belongs to another architecture or other classes, or if the
+    file is damaged or no safetensors file."""
     file = self.weights_file(name)
     tensors, about = read_whole(file)
     wrong = [f'{k} {about[k]} in the file, {v} here' for k, v in self.identity().items() if about.get(k, v) != v]
     if wrong:
         raise WeightsError(f'{file} belongs to another model: {"; ".join(wrong)}')
-    set_weights(self.full, tensors, file)
+    return tensors, about
+
+@patch
+def load(
+    self: Learner,
+    name: str, # as for `save`
+) -> None:
+    """Take the weights that `save` wrote. Raises `WeightsError` that names what differs, see `read_weights`, or which
+    shapes do not fit; then nothing is changed."""
+    set_weights(self.full, self.read_weights(name)[0], self.weights_file(name))
 
 # %% ../nbs/02_three_lines.ipynb #98f95cab
 class FeatureDataset(Dataset):
@@ -673,9 +683,8 @@ def from_model(
     "A learner for a model of your own. Raises `ValueError` if it does not fit the pictures or the classes."
     own = model.learner_args() if hasattr(model, 'learner_args') else {}
     cbs = [*own.pop('cbs', []), *listed(kwargs.pop('cbs', []))]
-    kwargs = own | kwargs
     _check_output(model, data, one_will_do='loss_fn' in kwargs)
-    return Learner(model, data, cbs=cbs, **kwargs)
+    return Learner(model, data, cbs=cbs, **own | kwargs)
 
 def _check_output(model, data, one_will_do):
     x, training = data.val_ds[0][0][None], model.training

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import (CosineAnnealingWarmRestarts, CyclicLR, Exp
                                       OneCycleLR)
 from .batches import keep_random_state
 from .checkpoint import Checkpoint
-from .learner import Callback, Learner, StopFit, listed
+from .learner import Callback, Learner, StopFit, in_order, listed
 from .pictures import check_number
 
 # %% ../nbs/03_lr_finding.ipynb #6eb8f819
@@ -62,7 +62,7 @@ class Schedule(Callback):
 
 # %% ../nbs/03_lr_finding.ipynb #179a4360
 @patch(as_prop=True)
-def sched(self: Learner) -> Schedule:
+def sched(self: Learner) -> 'Schedule | LRFinder':
     "The record of the last training or range test. Raises `AttributeError` if there was none."
     if not hasattr(self, 'record'):
         raise AttributeError('There is no record yet; learn.fit() and learn.lr_find() make one')
@@ -196,7 +196,7 @@ def lr_find(
     finder = LRFinder(start_lr, end_lr, num_it, linear, stop_div)
     try:
         with as_it_was(self):
-            self.cbs = [cb for cb in self.cbs if cb.in_range_test]
+            self.cbs = [cb for cb in in_order(self.cbs) if cb.in_range_test]
             self.run(self.param_groups(start_lr), 1, finder)
     finally:
         if hasattr(finder, 'lrs'):
@@ -369,13 +369,13 @@ def fit(
     """Train at a constant rate, with warm restarts (SGDR; Loshchilov and Hutter 2016), or in triangular cycles
     (Smith 2015). Raises `ValueError` on numbers that cannot be."""
     _check_cycles(n_cycle, cycle_len, cycle_mult, use_clr)
-    if cycle_save_name and cycle_len is None:
-        raise ValueError('cycle_save_name saves the end of each cycle; say how many epochs one takes: cycle_len=1')
-    ends = np.cumsum([(cycle_len or 1)*cycle_mult**i for i in range(n_cycle)]).tolist()
     mine = [Schedule(lambda opt, steps: make_rule(opt, steps, cycle_len, cycle_mult, use_clr))]
     mine += _keepers(best_save_name, resume)
+    ends = np.cumsum([(cycle_len or 1)*cycle_mult**i for i in range(n_cycle)]).tolist()
     if cycle_save_name is not None:
         mine.append(SaveCycles(_checked_name(cycle_save_name, 'cycle_save_name'), ends))
+    if cycle_save_name and cycle_len is None:
+        raise ValueError('cycle_save_name saves the end of each cycle; say how many epochs one takes: cycle_len=1')
     self.run(with_decay(self.param_groups(lrs), wds), ends[-1], [*mine, *listed(cbs)])
 
 # %% ../nbs/03_lr_finding.ipynb #fd160a47

@@ -15,8 +15,8 @@ from sklearn.metrics import log_loss
 from torch import nn
 from imgcourse import breeds
 from imgcourse.all import (
-    ConvLearner, ImageClassifierData, Quiz, accuracy_np, create_backbone, get_cv_idxs, get_dataset, lite0, resnext101_64,
-    set_seed, submission, tfms_from_model, transforms_side_on)
+    ConvLearner, ImageClassifierData, Quiz, accuracy_np, create_backbone, get_cv_idxs, get_dataset, lite0,
+    resnext101_64, set_seed, submission, tfms_from_model, transforms_side_on)
 
 matplotlib.use('agg')
 HEAD = {'xtra_fc': [2048, 512], 'ps': [.5, .5, .4]} # the text's

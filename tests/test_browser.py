@@ -261,6 +261,20 @@ def numbers(cell):
     return [float(field.input_value()) for field in cell.locator('input[type=number]').all()]
 
 
+def redrawn(live, action, *args):
+    "Do something, and wait until the picture is another one."
+    from playwright.sync_api import expect
+    before = live.get_attribute('src')
+    action(*args)
+    expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
+
+
+def type_number(field, number):
+    field.click()
+    for key in ('Control+A', *number, 'Enter'):
+        field.page.keyboard.press(key)
+
+
 def test_kernel_grid(open_lesson):
     "Numbers are typed; after a reload a kernel is chosen; without Python's kernel the last picture is there."
     from playwright.sync_api import expect
@@ -270,20 +284,14 @@ def test_kernel_grid(open_lesson):
     fields, live = cell.locator('input[type=number]'), cell.locator('img:visible')
     assert live.count() == 1 and loaded(live) and numbers(cell) == [-1]*4 + [8] + [-1]*4
 
-    before = live.get_attribute('src')
-    fields.nth(5).click()
-    for key in ('Control+A', '2', '.', '5', 'Enter'):
-        nb.page.keyboard.press(key)
-    expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
+    redrawn(live, type_number, fields.nth(5), '2.5')
     assert live.count() == 1 and loaded(live)
     assert nb.says('print(*grid.kernel.flat)') == '-1.0 -1.0 -1.0 -1.0 8.0 2.5 -1.0 -1.0 -1.0'
 
     nb.save()
     nb.page.reload()
     nb.opened()
-    before = live.get_attribute('src')
-    cell.locator('select').select_option('sharpen')
-    expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
+    redrawn(live, cell.locator('select').select_option, 'sharpen')
     expect(fields.last).to_have_value('0', timeout=MINUTE)
     assert live.count() == 1 and numbers(cell) == [0, -1, 0, -1, 5, -1, 0, -1, 0]
     assert nb.says('print(*grid.kernel.flat)') == '0.0 -1.0 0.0 -1.0 5.0 -1.0 0.0 -1.0 0.0'
@@ -297,16 +305,13 @@ def test_kernel_grid(open_lesson):
 
 
 def test_playground(open_lesson):
-    from playwright.sync_api import expect
     nb = open_lesson('07_plain_english.ipynb')
     nb.add('from imgcourse.all import *')
     cell, _ = nb.add("play = Playground('circles'); play.show()")
     picture, lists = cell.locator('img:visible'), cell.locator('select')
     state = "print(play.epoch, *play.settings.values(), sep='; ')"
     assert lists.count() == 3 and picture.count() == 1 and loaded(picture)
-    before = picture.get_attribute('src')
-    cell.get_by_role('button', name='20 epochs').click()
-    expect(picture).not_to_have_attribute('src', before, timeout=MINUTE)
+    redrawn(picture, cell.get_by_role('button', name='20 epochs').click)
     assert nb.says(state) == '20; circles; (4, 2); 0.03; 0' and picture.count() == 1
     lists.nth(1).select_option('none')
     lists.nth(0).select_option('moons')

@@ -1,7 +1,7 @@
 """The pages of the docs site, as far as they can be checked without Quarto: nbdev makes the notebooks that Quarto
 renders, pandoc (Quarto's own converter) reads them.
 
-What is counted is printed: `pytest -s tests/test_docs.py`.
+What is counted is printed: `pytest -s -m "" tests/test_docs.py`.
 """
 import html
 import importlib

@@ -244,7 +244,7 @@ def trained(same_few):
     set_seed(1)
     data = ImageClassifierData.from_paths(same_few, bs=8, tfms=tfms_from_model(lite0, 64))
     learn = ConvLearner.pretrained(lite0, data, precompute=True)
-    learn.cbs = learn.cbs[:1]
+    learn.silent()
     learn.fit(.01, 2)
     return learn
 
@@ -291,7 +291,7 @@ def test_ask_a_net_on_the_device(few, capsys):
     "Its pictures are brought to the size of those that it has learnt from."
     data = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 32))
     learn = ConvLearner.from_model(SimpleNet((32, 32, 3), [8], 2), data.on_device([random_flip]))
-    learn.cbs = learn.cbs[:1]
+    learn.silent()
     learn.fit(.001, 1)
     learn.ask(data.val_ds.name(0))
     got = answers(capsys.readouterr().out)
