@@ -6,7 +6,7 @@
 __all__ = ['submission', 'Quiz', 'show_lists']
 
 # %% ../nbs/05_dog_breeds.ipynb #1a6a0ae5
-import csv, os, warnings
+import csv, os
 from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -19,7 +19,7 @@ from PIL import Image
 from .batches import FileDataset
 from .data import ImageClassifierData
 from .learner import Learner
-from .pictures import check_number, read_picture, show_images
+from .pictures import check_number, read_picture, show_images, warn_user
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -38,8 +38,8 @@ def TTA(
     dl = self.data.test_aug_dl if is_test else self.data.aug_dl
     views = [self.predict_dl(dl, full=True)[0] for _ in range(n_aug)]
     if n_aug > 1 and all(np.array_equal(v, views[0]) for v in views):
-        warnings.warn('All views are alike, since these data are not augmented: make them with '
-                      'tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)', stacklevel=2)
+        warn_user('All views are alike, since these data are not augmented: make them with '
+                  'tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)')
     return np.stack([log_preds, *views]), y
 
 # %% ../nbs/05_dog_breeds.ipynb #1d7d4186
@@ -103,8 +103,8 @@ def _in_order(table, sample):
         raise ValueError(f'{sample} does not fit: it lacks the ids {unknown[:3]}; classes only there {there[:3]}, '
                          f'only here {here[:3]}')
     if lost:
-        warnings.warn(f'{len(lost)} ids of {sample} have no prediction ({lost[0]}, say); each of their classes gets '
-                      f'the probability 1/{want.shape[1]}', stacklevel=3)
+        warn_user(f'{len(lost)} ids of {sample} have no prediction ({lost[0]}, say); each of their classes gets '
+                  f'the probability 1/{want.shape[1]}')
     table = table.reindex(ids, fill_value=1/want.shape[1])[list(want)]
     return table.set_axis(pd.Index(want.index, name=want.index.name))
 
