@@ -23,7 +23,7 @@ from .features import Backbone
 from .learner import Learner, logprobs
 from .pictures import ProgressBar, check_number, show_images
 from .playground import live_figure
-from .transforms import PictureTransform
+from .transforms import pixels
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt
 
@@ -213,7 +213,7 @@ def show_activations(
     for name in names:
         maps = _maps(found[name], name)[0]
         best = maps.amax((1, 2)).argsort(descending=True)[:n].tolist()
-        ims += _row([maps[k] for k in best], n, _blank)
+        ims += _row([maps[k] for k in best], n, None)
         titles += _row(best, n, '')
         labels.append(f'{name}\n{maps.shape[1]}×{maps.shape[2]}')
     _label_rows(show_images(ims, titles, n, 1.1, size=7, cmap='viridis'), labels)
@@ -222,8 +222,6 @@ def _maps(out, name):
     if out.ndim != 4:
         raise ValueError(f'The outputs of {name} are no maps, but of the shape {tuple(out.shape)}')
     return out.float()
-
-_blank = np.ones((1, 1, 3)) # a picture that cannot be seen
 
 def _row(items, n, empty): return [*items, *[empty]*(n - len(items))]
 
@@ -271,9 +269,7 @@ def piece(
     piece = x.detach()[0]
     if len(ys):
         piece = piece[:, ys.min():ys.max() + 1, xs.min():xs.max() + 1]
-    return _pixels(piece, ds.tfm)
-
-def _pixels(x, tfm): return (tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1)).cpu()
+    return pixels(piece, ds.tfm).cpu()
 
 # %% ../nbs/09_inside.ipynb #c34dbefa
 @patch
@@ -368,12 +364,12 @@ def show_heat_maps(
     heat = heat_map(learn.full.to(device), x)
     with torch.no_grad():
         said = log_odds(learn.full(x.to(device))).argmax(1).tolist()
-    ims = [_pixels(im, data.val_ds.tfm).permute(1, 2, 0) for im in x]
+    ims = [pixels(im, data.val_ds.tfm).permute(1, 2, 0) for im in x]
     names, y = data.classes, data.val_y[np.asarray(idxs)]
     titles = [names[t] if t == k else f'{names[t]},\nsays {names[k]}' for t, k in zip(y, said)]
     shown, above = [], []
     for k in range(0, len(ims), cols): # a row of pictures, and below it the same for the maps
-        shown += _row(ims[k:k + cols], cols, _blank)*2
+        shown += _row(ims[k:k + cols], cols, None)*2
         above += _row(titles[k:k + cols], 2*cols, '')
     axs = show_images(shown, above, cols, 1.6)
     for top, below, ok, places in zip(axs[::2].flat, axs[1::2].flat, y == said, heat):

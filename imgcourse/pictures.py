@@ -324,7 +324,7 @@ def printable(
     return str(name).encode(errors='replace').decode()
 
 def show_images(
-    ims: Sequence, # Pillow pictures, or arrays or tensors `(height, width, 3)` or `(height, width)`
+    ims: Sequence, # Pillow pictures, arrays or tensors `(height, width, 3)` or `(height, width)`; None: a gap
     titles: Sequence[str] = (), # one above each
     cols: int = 4, # pictures in a row
     side: float = 1.8, # of the place of a picture, in inches
@@ -340,7 +340,8 @@ def show_images(
     for ax in axs.flat:
         ax.axis('off')
     for ax, im in zip(axs.flat, ims):
-        ax.imshow(im if isinstance(im, Image.Image) else np.asarray(im), **how)
+        if im is not None:
+            ax.imshow(im if isinstance(im, Image.Image) else np.asarray(im), **how)
     for k, (ax, title) in enumerate(zip(axs.flat, titles)):
         ax.set_title(printable(title), fontsize=size, color=colors[k] if colors else 'black', parse_math=False)
     fig.tight_layout()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .learner import Callback, Learner
-from .transforms import PictureTransform
+from .transforms import pixels
 
 # %% ../nbs/60_tensorboard.ipynb #83fcfa66
 class TensorBoard(Callback):
@@ -114,7 +114,7 @@ def write_net(
     x, _ = ds.__getitems__(list(range(min(max(self.n_pictures, 1), len(ds)))))
     if x.ndim == 4 and self.n_pictures:
         tfm = getattr(ds, 'tfm', None)
-        self.writer.add_images('pictures', tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1))
+        self.writer.add_images('pictures', pixels(x, tfm))
     learn.set_mode(False)
     try:
         with warnings.catch_warnings(), torch.no_grad():

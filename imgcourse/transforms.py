@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16',
            'vgg19', 'dn121', 'dn169', 'lite0', 'transforms_basic', 'transforms_side_on', 'transforms_top_down',
-           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'validation_tfm',
-           'tfms_from_model']
+           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'pixels',
+           'validation_tfm', 'tfms_from_model']
 
 # %% ../nbs/51_transforms.ipynb #06497dd8
 import math
@@ -105,6 +105,13 @@ def denorm(
     "Undo the normalization, to show what a model sees."
     mean, std = (torch.tensor(t, device=x.device).view(3, 1, 1) for t in (self.mean, self.std))
     return (x*std + mean).clamp(0, 1)
+
+def pixels(
+    x: torch.Tensor, # pictures as a model sees them `(..., 3, height, width)`
+    tfm: Callable, # the transform that has made them, of any kind
+) -> torch.Tensor: # the same shape, 0 to 1
+    "Pictures as they can be shown: without the normalization, if it is known."
+    return tfm.denorm(x) if isinstance(tfm, PictureTransform) else x.clamp(0, 1)
 
 # %% ../nbs/51_transforms.ipynb #d9e8bbdd
 def validation_tfm(

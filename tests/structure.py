@@ -1,4 +1,6 @@
-"How the package is built: modules, lines, width, statements, replaced methods, exported names. `python tests/structure.py [FOLDER]`"
+"""How the package is built: modules, lines, width, statements, replaced methods, exported names.
+
+`python tests/structure.py [FOLDER]` prints it."""
 import ast
 import sys
 from collections import Counter
@@ -62,8 +64,8 @@ def replaced(root=ROOT):
 def exported(file):
     "The names in a module's `__all__`."
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__' and isinstance(node.value, ast.List):
-            return [e.value for e in node.value.elts]
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+            return [e.value for e in getattr(node.value, 'elts', [])]
     return []
 
 
@@ -86,7 +88,9 @@ def report(root=ROOT):
     print(f'{"all":12}{total["lines"]:7}{total["wide"]:7}{total["names"]:7}')
     tests = sorted((Path(root)/'tests').rglob('*.py'))
     print(f'{"tests":12}{sum(f.read_text(encoding="utf-8").count(chr(10)) for f in tests):7}{sum(map(wide, tests)):7}')
-    print(f'{len(replaced(root))} replaced methods: ' + '; '.join(f'{k} in {", ".join(v)}' for k, v in replaced(root).items()))
+    print(f'{len(replaced(root))} methods are defined more than once:')
+    for name, where in replaced(root).items():
+        print(f'  {name} in {", ".join(where)}')
 
 
 if __name__ == '__main__':

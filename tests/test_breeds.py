@@ -67,7 +67,7 @@ def dogs(table, **kwargs):
 def trained(data, precompute=True):
     set_seed(0)
     learn = ConvLearner.pretrained(lite0, data, precompute=precompute)
-    learn.cbs = learn.cbs[:1]
+    learn.silent()
     learn.fit(.01, 1)
     return learn
 
@@ -200,7 +200,7 @@ def test_thirty_lines_on_photos(caltech, arch, size, least, phase_2):
     data = get_data(size)
     assert (len(data.trn_ds), len(data.val_ds), data.c) == (2940, 1007, 102)
     learn = ConvLearner.pretrained(arch, data, precompute=True, **HEAD, **weights_of(arch))
-    learn.cbs = learn.cbs[:1]
+    learn.silent()
     learn.fit(1e-2, n_cycle=25, cycle_len=1)
     check('phase 1')
     if phase_2:

@@ -43,7 +43,7 @@ def learn(data):
     "A trained learner that no test changes."
     set_seed(1)
     learn = ConvLearner.pretrained(lite0, data, precompute=True)
-    learn.cbs = learn.cbs[:1]
+    learn.silent()
     learn.fit(.01, 2)
     return learn
 
@@ -414,7 +414,7 @@ def test_looking_does_not_change_what_is_learnt(data):
     def trained(look):
         set_seed(3)
         learn = ConvLearner.pretrained(lite0, data)
-        learn.cbs = learn.cbs[:1]
+        learn.silent()
         learn.fit(.01, 1)
         if look:
             Peaks(learn, '0.model.blocks.1').show([0, 1], 2)
