@@ -229,7 +229,8 @@ def test_without_the_package_the_hub_is_asked(tmp_path):
         server.content, server.asked = (tmp_path/'model.safetensors').read_bytes(), []
         Thread(target=server.serve_forever, daemon=True).start()
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'HF_HOME': home, 'TORCH_HOME': home,
-               'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1', 'HF_ENDPOINT': f'http://127.0.0.1:{server.server_port}'}
+               'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1',
+               'HF_ENDPOINT': f'http://127.0.0.1:{server.server_port}'}
         argv = [sys.executable, '-c', WITHOUT_PACKAGE]
         process = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=180)
         server.shutdown()

@@ -78,7 +78,8 @@ def test_dockerfile_copies_what_there_is():
     text = words('Dockerfile')
     copied = [word for line in re.findall('^COPY (.*)$', text, re.M) for word in line.split()[:-1]]
     assert len(copied) > 5 and all((ROOT/word).exists() for word in copied)
-    for_others = {'.ci', '.github', '.gitignore', '.pre-commit-config.yaml', 'CHANGELOG.md', 'CONTRIBUTING.md', 'Dockerfile', 'tests'}
+    for_others = {'.ci', '.github', '.gitignore', '.pre-commit-config.yaml', 'CHANGELOG.md', 'CONTRIBUTING.md',
+                  'Dockerfile', 'tests'}
     listed = set(re.findall(r'[\w.]+', words('MANIFEST.in'))) - for_others
     assert listed & {f.name for f in ROOT.iterdir()} <= set(copied), 'what the package is made of'
     json.loads(re.search(r"echo '(.*?)'[\s\\]*> /etc/jupyter/", text)[1])
