@@ -1,0 +1,67 @@
+# Written by tests/stubs.py from the finished classes; not to be edited.
+import os
+from pathlib import Path
+import numpy as np
+import pandas as pd
+import matplotlib.pyplot as plt
+import torch
+from PIL import Image
+from sklearn import metrics
+from sklearn.metrics import log_loss
+from torch import nn
+import torch.nn.functional as F
+from imgcourse.sketches import SketchSet
+from imgcourse.sketches import contact_sheet
+from imgcourse.sketches import draw_sketch
+from imgcourse.sketches import make_sketches
+from imgcourse.sketches import painters
+from imgcourse.sketches import sketchsets
+from imgcourse.pictures import *
+from imgcourse.transforms import *
+from imgcourse.batches import *
+from imgcourse.sources import *
+from imgcourse.features import *
+from imgcourse.data import *
+from imgcourse.learner import *
+from imgcourse.checkpoint import *
+from imgcourse.interpret import *
+from imgcourse.schedule import *
+from imgcourse.finetune import *
+from imgcourse.breeds import *
+from imgcourse.ondevice import *
+from imgcourse.nets import *
+from imgcourse.playground import *
+from imgcourse.tensorboard import *
+from imgcourse.own import *
+from imgcourse.export import *
+from imgcourse.report import *
+from imgcourse.inside import *
+
+__all__ = [
+    'Add', 'ArrayDataset', 'Averages', 'Backbone', 'BatchTransform', 'BnFreeze', 'Callback', 'Checkpoint', 'Classifier',
+    'Cleaner', 'Clip', 'Comparison', 'ConcatPool', 'ConvLayer', 'ConvLearner', 'ConvNet', 'ConvNet2', 'DownloadError',
+    'EarlyStopping', 'F', 'FORMAT', 'FastNet', 'FeatureDataset', 'FeatureStore', 'Features', 'FileDataset', 'FullSet',
+    'GlobalMaxPool2d', 'Image', 'ImageClassifierData', 'InOrder', 'Interpretation', 'KerasNet', 'KerasProgress',
+    'KernelGrid', 'LRFinder', 'LayerRow', 'Learner', 'MaxNormLinear', 'Metrics', 'MirroredRotation', 'NormLayer',
+    'NormRes', 'Part', 'Path', 'Peaks', 'PictureDataset', 'PictureError', 'PictureTransform', 'Pixels', 'PlainNet',
+    'Playground', 'Progress', 'ProgressBar', 'Quiz', 'ResLayer', 'ResNet', 'SaveBest', 'SaveCycles', 'Scale',
+    'Schedule', 'Seeded', 'ShortNet', 'Shuffle', 'SimpleNet', 'SketchSet', 'StopAtNaN', 'StopFit', 'Suggestion',
+    'TensorBoard', 'TensorPictures', 'TrainingAccuracy', 'TrautNet', 'WeightsError', 'accuracy', 'accuracy_np',
+    'activations', 'alternating_flip', 'arch_name', 'as_bytes', 'as_is', 'as_it_was', 'as_picture', 'bad_pictures',
+    'binary_loss', 'build_net', 'cache_dir', 'check_arrays', 'check_batches', 'check_number', 'check_pictures',
+    'check_shape', 'classifier', 'contact_sheet', 'conv_layers', 'create_backbone', 'create_net', 'cutout',
+    'dense_head', 'dn121', 'dn169', 'dots', 'download', 'draw_sketch', 'fast_dtype', 'features', 'file_hash',
+    'file_key', 'fold_batchnorm', 'full_sets', 'get_cv_idxs', 'get_dataset', 'heat_map', 'hide_pixels', 'in_order',
+    'in_threads', 'is_frozen', 'keep_random_state', 'keras_kinds', 'keras_nets', 'kernels', 'last_maps', 'layer_rows',
+    'lesson', 'list_pictures', 'listed', 'lite0', 'live_figure', 'load_learner', 'load_weights', 'log_loss', 'log_odds',
+    'logprobs', 'make_head', 'make_rule', 'make_sketches', 'metrics', 'model_cfg', 'moments', 'net_config', 'nn', 'np',
+    'on_board_weights', 'os', 'painters', 'pd', 'picture_suffixes', 'pictures_by_class', 'pixels', 'plot_bars', 'plt',
+    'printable', 'random_crop', 'random_flip', 'random_shift', 'random_state', 'read_folder', 'read_labels',
+    'read_picture', 'read_table', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50',
+    'resnext101', 'resnext101_64', 'resnext50', 'score', 'seed_all', 'set_random_state', 'set_seed', 'set_weights',
+    'show_activations', 'show_answers', 'show_filters', 'show_heat_maps', 'show_images', 'show_lists', 'sketchsets',
+    'slide', 'smooth', 'split_folder', 'split_layers', 'spread_rates', 'submission', 'summary', 'text_hash',
+    'tfm_config', 'tfms_from_model', 'to_rgb', 'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom',
+    'transforms_side_on', 'transforms_top_down', 'two_folders', 'unpack', 'untouched', 'validation_tfm', 'vgg16',
+    'vgg19', 'warn_user', 'with_decay', 'write_whole',
+]

@@ -1,0 +1,40 @@
+# Written by tests/stubs.py from the finished classes; not to be edited.
+import pandas as pd
+from imgcourse.data import ImageClassifierData
+from imgcourse.interpret import Interpretation
+from imgcourse.nets import KerasNet
+from pathlib import Path
+from typing import Any
+
+__all__ = [
+    'ShortNet', 'read_folder', 'Cleaner',
+]
+
+class ShortNet(KerasNet):
+    """`TrautNet` with layers deleted: two convolutions with poolings and one dense layer are left."""
+    def __init__(self, in_shape: tuple[int, int, int], n_classes: int) -> None: ...
+
+def read_folder(
+    folder: str | Path,
+    bs: int,
+    tfms: tuple,
+    seed: int = 42,
+    on_error: str = 'raise',
+) -> ImageClassifierData:
+    """Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."""
+
+class Cleaner:
+    """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of
+    another class. It is a list; files are touched by `apply` alone."""
+    choice: Any
+    classes: Any
+    rows: Any
+    def __init__(self, interp: Interpretation, n: int = 8) -> None: ...
+    def changes(self) -> pd.DataFrame:
+        """What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."""
+    def show(self) -> None:
+        """The pictures, and in JupyterLab a list of choices for each."""
+    def apply(self, removed: str | Path) -> list[tuple[Path, Path]]:
+        """Move the files as chosen, to `removed/class/name` or to the folder of the other class. Raises `ValueError` or
+        `FileExistsError`, before anything is moved, if the pictures do not lie in class folders, or one would be
+        written over."""

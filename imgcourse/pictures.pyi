@@ -1,0 +1,96 @@
+# Written by tests/stubs.py from the finished classes; not to be edited.
+import numpy as np
+from PIL import Image
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from tqdm import tqdm
+from typing import Any, Literal
+
+__all__ = [
+    'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'as_bytes', 'cache_dir', 'text_hash',
+    'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'warn_user', 'check_pictures', 'list_pictures',
+    'pictures_by_class', 'printable', 'show_images', 'check_number',
+]
+
+picture_suffixes: tuple
+
+def to_rgb(im: Image.Image) -> Image.Image:
+    """Convert any picture to RGB: transparency is laid on white, 16-bit pixels are scaled to 0 to 255, and so are
+    floats, from 0 to the first of 1, 255, 65,535 that holds them."""
+
+class PictureError(ValueError):
+    """A file that cannot serve as a picture. The message names each file and what is wrong with it."""
+
+def read_picture(path: str | Path, min_side: int | None = None) -> Image.Image:
+    """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip
+    over 50 times as long as wide."""
+
+def as_picture(picture: str | Path | Image.Image | np.ndarray, min_side: int | None = None) -> Image.Image:
+    """One picture, whatever it comes as. Raises `PictureError` for a file that is no picture, and `ValueError` for
+    anything else that is no picture."""
+
+def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
+    """Pixels as bytes. Raises `ValueError` for other types and ranges."""
+
+def cache_dir() -> Path:
+    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."""
+
+def text_hash(text: str) -> str:
+    """A short fingerprint of a text."""
+
+def file_key(path: str | Path) -> str:
+    """What a cached result about a file hangs on: the file's full name, its size and its time of change."""
+
+class ProgressBar(tqdm):
+    """How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da
+    Costa-Luis)."""
+    shown: Any
+    ended: dict
+    def __init__(self, items: Iterable | None = None, desc: str | None = None, **kwargs) -> None: ...
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Called by tqdm."""
+
+def in_threads(f: Callable, items: Iterable) -> Iterator:
+    """`map` in several threads; in a process that loads data, which has helpers beside it, in one."""
+
+def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
+    """Decode every file that is new or changed since it was last found good, and tell which fail."""
+
+def warn_user(message: str) -> None:
+    """A warning that points at the line of the program which called this package (our own command is such a
+    program)."""
+
+def check_pictures(files: Sequence[str | Path], on_error: Literal['raise', 'skip'] = 'raise') -> set[Path]:
+    """Check that all files can be read as pictures; raises one `PictureError` that names all that cannot."""
+
+def list_pictures(folder: str | Path) -> list[Path]:
+    """All pictures below a folder; warns of other files."""
+
+def pictures_by_class(folder: str | Path, least: int = 2) -> dict[str, list[Path]]:
+    """The pictures in a folder of class folders. Raises `FileNotFoundError` or `ValueError` if there is no such folder,
+    fewer than `least` classes, or an empty class."""
+
+def printable(name: str) -> str:
+    """The same, with question marks where it cannot be printed."""
+
+def show_images(
+    ims: Sequence,
+    titles: Sequence[str] = (),
+    cols: int = 4,
+    side: float = 1.8,
+    colors: Sequence[str] = (),
+    size: float = 9,
+    **how
+) -> np.ndarray:
+    """Pictures in rows, each with its title above."""
+
+def check_number(
+    value: Any,
+    name: str,
+    what: str,
+    least: float = 0,
+    most: float = ...,
+    above: bool = False,
+    whole: bool = False,
+) -> Any:
+    """Raises `ValueError` that names the parameter and what it may be, unless it is a number within the range."""
