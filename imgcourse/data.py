@@ -43,8 +43,8 @@ class ImageClassifierData:
         test = test if test is None else (test, np.full(len(test), -1, np.int64))
         def both(part): # augmented or not
             return (None, None) if part is None else (kind(*part, tfms[0], augmented=True), kind(*part, tfms[1]))
-        self.trn_ds, self.fix_ds = both(trn)
-        self.aug_ds, self.val_ds = both(val)
+        self.trn_ds, self.fix_ds = both(trn) # fix_ds: training pictures as they are, for stored features
+        self.aug_ds, self.val_ds = both(val) # aug_ds: validation pictures augmented, for several looks at each
         self.test_aug_ds, self.test_ds = both(test)
         self.num_workers = _workers(kind) if num_workers is None else num_workers
         self._make_loaders()

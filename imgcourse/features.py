@@ -45,7 +45,7 @@ class Backbone(nn.Module):
         "Name and arguments of the model: not all of them can be seen in its layers and weights."
         return f'{self.arch} {self.model_args}' if self.arch else ''
 
-    def extra_repr(self) -> str: return self.made_by
+    def extra_repr(self) -> str: return self.made_by # the store of features has it in its name
 
     def forward(
         self,

@@ -170,7 +170,7 @@ def fit(
     n_cycle: int = 1, # epochs
     cbs: Callback | Sequence[Callback] = (), # further callbacks, for this call only
 ) -> None: # the results are in `history`, a dict for each epoch
-    "Train for `n_cycle` epochs at a constant learning rate."
+    "Train for `n_cycle` epochs at a constant learning rate. (Lesson 3 puts a `fit` with schedules in its place.)"
     check_number(n_cycle, 'n_cycle', 'the number of epochs', least=1, whole=True)
     self.run(self.param_groups(lrs), n_cycle, cbs)
 
@@ -179,7 +179,8 @@ def param_groups(
     self: Learner,
     lrs: float, # learning rate, above 0
 ) -> list[dict]: # for an optimizer of torch
-    "The weights that learn and their learning rate. Raises `ValueError` if the rate is not a number above 0."
+    """The weights that learn and their learning rate. Raises `ValueError` if the rate is not a number above 0.
+    (Lesson 4 puts one for several groups of layers in its place.)"""
     check_number(lrs, 'lrs', 'a learning rate', above=True)
     return [{'params': [p for p in self.model.parameters() if p.requires_grad], 'lr': lrs}]
 
@@ -195,7 +196,7 @@ def prepare(
     groups = [g for g in groups if g['params']]
     if not groups:
         raise ValueError('All weights are frozen; call learn.unfreeze() or learn.freeze_to(n)')
-    opt, (trn, val) = self.opt_fn(groups, lr=groups[-1]['lr']), self.loaders()
+    opt, (trn, val) = self.opt_fn(groups, lr=groups[-1]['lr']), self.loaders() # each group has its own lr
     if not len(trn):
         raise ValueError('There is not a single batch to train on; take a smaller bs')
     self.full.zero_grad()
@@ -274,7 +275,7 @@ def one_batch(self: Learner) -> None:
         self.accelerator.backward(self.loss)
         if self.accelerator.sync_gradients:
             self.call('before_step')
-        self.opt.step()
+        self.opt.step() # accelerate's: it waits for the last of `accumulate` batches
         self.opt.zero_grad()
 
 @patch
@@ -604,7 +605,7 @@ class ConvLearner(Learner):
 # %% ../nbs/02_three_lines.ipynb #8182b668
 @patch
 def loaders(self: ConvLearner) -> tuple[DataLoader, DataLoader]:
-    "Batches of stored features, or of pictures."
+    "Batches of stored features (those that are missing are computed now), or of pictures."
     if not self.precompute:
         return self.data.trn_dl, self.data.val_dl
     return self.feature_dl(self.data.fix_ds, shuffle=True), self.feature_dl(self.data.val_ds)

@@ -353,7 +353,7 @@ def _keepers(best_save_name, resume):
 @patch
 def fit(
     self: Learner,
-    lrs: float | Sequence[float] | slice, # learning rate; after lesson 4 also one for each layer group
+    lrs: float | Sequence[float] | slice, # learning rate; with lesson 4 also several, see `spread_rates`
     n_cycle: int = 1, # cycles, or epochs where `cycle_len` is None
     cycle_len: int | None = None, # epochs of a cycle; None: a constant rate
     cycle_mult: int = 1, # each cycle takes so many times as long as the one before

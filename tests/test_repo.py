@@ -170,6 +170,12 @@ def test_importing_the_package_is_light():
     assert python(f'import sys, imgcourse; print([m for m in {heavy} if m in sys.modules])') == '[]'
 
 
+def test_optional_parts_are_imported_only_where_they_are_used():
+    parts = ('captum', 'jinja2', 'kagglehub', 'nbconvert', 'nbdev', 'onnx', 'onnxruntime', 'onnxscript', 'optuna',
+             'tensorboard')
+    assert python(f'import sys, imgcourse.all; print([m for m in {parts} if m in sys.modules])') == '[]'
+
+
 ALONE = """
 import sys
 import numpy as np, torch
