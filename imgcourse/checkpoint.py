@@ -132,7 +132,7 @@ class Checkpoint(Callback):
 
     def before_fit(self, learn):
         self.slot, self.number, self.due, self.skip, self.start, self.kept = 0, 0, 0, 0, 0, None
-        self.plan = json.loads(json.dumps(_plan_of(learn)))
+        self.run_plan = json.loads(json.dumps(_plan_of(learn)))
         found = [(kept[1]['number'], slot, kept) for slot in (0, 1) if (kept := _read_state(self.file(learn, slot)))]
         if found:
             self.go_on(learn, *max(found, key=lambda f: f[0]))
@@ -142,7 +142,7 @@ class Checkpoint(Callback):
 
     def go_on(self, learn, number, slot, kept):
         about = kept[1]
-        _check_plan(self.plan, about['plan'], f'{self.name!r} in {learn.models_path}')
+        _check_plan(self.run_plan, about['plan'], f'{self.name!r} in {learn.models_path}')
         learn.load(f'{self.name}.{slot}')
         self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
         learn.sampler.seed = about['seed']
@@ -160,7 +160,7 @@ def _plan_of(learn):
             'learning rates': [g.get('max_lr', g.get('initial_lr', g['lr'])) for g in groups],
             'weight decay': [g.get('weight_decay') for g in groups],
             'optimizer': type(learn.opt.optimizer).__name__,
-            'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan and not isinstance(cb, Checkpoint)],
+            'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan],
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),
             'bs': learn.data.bs,
@@ -225,7 +225,7 @@ def write(
     if not learn.accelerator.is_main_process or not all(torch.isfinite(p).all() for p in learn.model.parameters()):
         return
     self.slot, self.number, begun = 1 - self.slot, self.number + 1, time.monotonic()
-    where = {'number': self.number, 'epoch': epoch, 'batch': batch, 'plan': self.plan}
+    where = {'number': self.number, 'epoch': epoch, 'batch': batch, 'plan': self.run_plan}
     _write_both(learn, self.file(learn, self.slot), where)
     now = time.monotonic()
     self.due = now + (now - begun)*(1/self.part - 1)
@@ -275,7 +275,7 @@ def stop(self: StopAtNaN, learn: Learner) -> None:
         'put back. Try a tenth of the learning rate (learn.lr_find() helps to find one), or gradient clipping: '
         'cbs=Clip(1.). If it happens with any rate, look for pictures or a loss that give nan.')
 
-Learner.default_cbs.append(StopAtNaN)
+Learner.default_cbs[2:] = [StopAtNaN] # after Metrics and Progress
 
 # %% ../nbs/56_checkpoints.ipynb #6e706d6d
 class Clip(Callback):

@@ -17,13 +17,14 @@ from fastcore.basics import patch
 from PIL import Image
 from torch import nn
 import imgcourse
-from . import own, playground # noqa: F401 – their nets are found among the subclasses of KerasNet
-from .features import (ConcatPool, WeightsError, create_backbone, create_net, load_weights, read_whole,
+from .features import (ConcatPool, WeightsError, create_backbone, create_net, read_whole, set_weights,
                                 write_whole)
 from .finetune import dense_head
 from .learner import ConvLearner, Learner, logprobs, make_head, show_answers
-from .nets import KerasNet
+from .nets import ConvNet, ConvNet2, FastNet, KerasNet, ResNet, SimpleNet
+from .own import ShortNet
 from .pictures import as_picture
+from .playground import PlainNet, TrautNet
 from .transforms import PictureTransform, arch_name, lite0, model_cfg, validation_tfm
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
 # %% ../nbs/58_export.ipynb #4f46c930
 def keras_nets() -> dict[str, type[KerasNet]]: # by their names
     "The classes of nets in Keras style: those of lessons 6 to 8, and yours. Of several of one name the last counts."
-    found, classes = {}, KerasNet.__subclasses__()
-    for cls in classes:
-        found[cls.__name__] = cls
-        classes += cls.__subclasses__() # the loop comes to them, too
-    return found
+    yours = [cls for cls in _subclasses(KerasNet) if not cls.__module__.startswith('imgcourse.')]
+    return {cls.__name__: cls for cls in [*_of_the_lessons, *yours]}
+
+_of_the_lessons = SimpleNet, ConvNet, ConvNet2, ResNet, FastNet, PlainNet, TrautNet, ShortNet
+
+def _subclasses(cls): return [c for sub in cls.__subclasses__() for c in (sub, *_subclasses(sub))]
 
 # %% ../nbs/58_export.ipynb #e2d9671a
 def build_net(
@@ -43,7 +45,7 @@ def build_net(
 ) -> nn.Module: # with random weights
     """Build the net that a config tells of. Raises `ValueError`, or `TypeError` for wrong arguments,
     if it is no net that is known here."""
-    kind, told = config['kind'], {k: v for k, v in config.items() if k != 'kind'}
+    kind, told = config['kind'], {k: v for k, v in config.items() if k not in ('kind', 'shape')}
     if kind not in _kinds:
         raise ValueError(f'There is no kind of net {kind!r}')
     return _kinds[kind](**told)
@@ -75,7 +77,7 @@ def tfm_config(
     if tfm.config is None:
         raise ValueError('A file cannot say how pictures are prepared by steps of your own. It can for the transforms '
                          'that tfms_from_model makes for validation, and for PictureTransform([], …) without steps; '
-                         "ONNX can always be written: learn.export('net.onnx')")
+                         "ONNX takes any steps: learn.export('net.onnx')")
     try:
         config = json.loads(json.dumps(tfm.config)) # as it will be read
         same = _alike(validation_tfm(**config)(_noise), tfm(_noise))
@@ -112,7 +114,11 @@ class Classifier:
         model: nn.Module,
         classes: Sequence[str], # names
         tfm: PictureTransform, # for each picture
-    ): self.model, self.classes, self.tfm = model.eval().requires_grad_(False), list(classes), tfm
+        # height and width of pictures as the net sees them; None: what `tfm` makes of a square
+        shape: Sequence[int] | None = None,
+    ):
+        self.model, self.classes, self.tfm = model.eval().requires_grad_(False), list(classes), tfm
+        self.shape = shape
 
     @torch.inference_mode()
     def logits(
@@ -165,29 +171,28 @@ def ask(
 
 # %% ../nbs/58_export.ipynb #f015605e
 def net_config(
-    learn: Learner, # whose pictures are prepared by a `PictureTransform`
-) -> dict: # for `build_net`
+    learn: Learner, # with a net of a known kind
+) -> dict: # for `build_net`; and the `shape` of pictures, height and width
     """How a learner's net is built, in plain values. Raises `ValueError` if these cannot tell it, or if a net that is
     built anew from them gives another answer."""
-    told, tfm = _tell(learn), _picture_tfm(learn.data)
+    told, x = _tell(learn), _seen(learn.data)
     net = deepcopy(learn.full).cpu().float().eval()
     try:
         config = json.loads(json.dumps(told)) # as it will be read
         twin = build_net(config).eval()
         twin.load_state_dict(net.state_dict())
-        x = tfm(_of_side(tfm))[None]
         with torch.inference_mode():
             same = _alike(net(x), twin(x), 1e-5)
     except (ValueError, TypeError, RuntimeError) as e:
         raise ValueError(f'A file could not say how to build this net ({e}). {_ways}') from None
     if not same:
         raise ValueError(f'A net that is built anew from {config} says something else than this one. {_ways}')
-    return config
+    return {**config, 'shape': [*x.shape[2:]]}
 
 _ways = ("Write ONNX (learn.export('net.onnx')), keep its weights (learn.save('net')), "
          'or make the whole net a class of your own, a subclass of KerasNet')
 
-def _of_side(tfm): return _noise.resize((tfm.min_side,)*2)
+def _seen(data): return data.val_ds[0][0][None].cpu().float() # a picture as the net sees it
 
 # %% ../nbs/58_export.ipynb #b897ae20
 def _tell(learn):
@@ -215,7 +220,7 @@ def export(
     then no file is written, and one that was there stays."""
     file, tfm, classes = Path(file), _picture_tfm(self.data), [str(c) for c in self.data.classes]
     if file.suffix == '.onnx':
-        return Classifier(deepcopy(self.full).float(), classes, tfm).to_onnx(file)
+        return Classifier(deepcopy(self.full).float(), classes, tfm, _seen(self.data).shape[2:]).to_onnx(file)
     if file.suffix != '.safetensors':
         raise ValueError(f'The name of the file ends in .safetensors or .onnx; {file.name!r} does not')
     about = {'imgcourse': FORMAT, 'written by': imgcourse.__version__, 'classes': classes,
@@ -231,7 +236,7 @@ def load_learner(
 ) -> Classifier: # on the CPU until it is asked
     """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format;
     programs in it are never run."""
-    about = read_whole(file)[1]
+    tensors, about = read_whole(file)
     if 'imgcourse' not in about:
         raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')
     if about['imgcourse'] != FORMAT:
@@ -240,9 +245,9 @@ def load_learner(
                            'it was trained, or install the version that wrote the file')
     try:
         model = build_net(about['net'])
-        load_weights(model, file) # it says what does not fit
-        net = Classifier(model, about['classes'], validation_tfm(**about['transform']))
-        if net.predict([_of_side(net.tfm)]).shape != (1, len(net.classes)):
+        set_weights(model, tensors, file) # it says what does not fit
+        net = Classifier(model, about['classes'], validation_tfm(**about['transform']), about['net']['shape'])
+        if net.predict([_noise_for(net)]).shape != (1, len(net.classes)):
             raise ValueError(f'it has another number of outputs than the {len(net.classes)} classes')
     except WeightsError:
         raise
@@ -267,7 +272,7 @@ def untouched(
         raise ValueError(f'timm does not know the classes of {arch_name(arch)}, so its outputs have no names')
     sz = cfg.input_size[-1]
     tfm = validation_tfm(cfg.mean, cfg.std, int(sz/cfg.crop_pct), sz, cfg.crop_mode == 'squash', cfg.interpolation)
-    return Classifier(model, ImageNetInfo(subset).label_descriptions(), tfm)
+    return Classifier(model, ImageNetInfo(subset).label_descriptions(), tfm, (sz, sz))
 
 # %% ../nbs/58_export.ipynb #7ba7dd8b
 class Pixels(nn.Module):
@@ -293,15 +298,14 @@ def to_onnx(
     file: str | Path, # name.onnx
 ) -> Path: # the file
     """Write ONNX: input `pixels`, uint8 `(n, height, width, 3)`, output `logits`, float32 `(n, classes)`; classes and
-    transform (null, if its steps are your own) are noted in it. Raises `RuntimeError` if onnxruntime does not say the
+    transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does not say the
     same as the net, and `ValueError` for a transform that does more to the pixels than to normalize them."""
     import onnxruntime
-    file, part, tfm = Path(file), Path(f'{file}.part'), self.tfm
-    noise = _of_side(tfm)
-    ims = [tfm.steps(im) for im in (noise, noise.rotate(180))]
+    file, part, tfm, noise = Path(file), Path(f'{file}.part'), self.tfm, _noise_for(self)
+    ims = [noise, noise.rotate(180)]
     if not _alike(PictureTransform([], tfm.min_side, tfm.mean, tfm.std).finish(ims), tfm.finish(ims)):
         raise ValueError('ONNX could not say how pictures are prepared: this transform does not only normalize them')
-    notes = {'classes': self.classes, 'transform': tfm.config and tfm_config(tfm)}
+    notes = {'classes': self.classes, 'transform': _config_or_none(tfm)}
     x = torch.from_numpy(np.stack([np.asarray(im) for im in ims]))
     net = Pixels(deepcopy(self.model).cpu(), tfm.mean, tfm.std).eval()
     program = torch.onnx.export(net, (x,), dynamo=True, verbose=False, input_names=['pixels'],
@@ -317,3 +321,16 @@ def to_onnx(
                            f'the file is left as {part}')
     os.replace(part, file)
     return file
+
+# %% ../nbs/58_export.ipynb #91376b10
+def _noise_for(net):
+    if net.shape is None:
+        return net.tfm.steps(_noise.resize((net.tfm.min_side,)*2))
+    height, width = net.shape
+    return _noise.resize((width, height))
+
+def _config_or_none(tfm):
+    try:
+        return tfm_config(tfm)
+    except ValueError:
+        return None

@@ -56,7 +56,7 @@ class KerasNet(nn.Sequential):
         "Cross-entropy, and the penalty on the kernels of layers that have an `l2`."
         loss = F.cross_entropy(preds, targs, label_smoothing=self.smoothing)
         penalized = [m for m in self.modules() if getattr(m, 'l2', 0)]
-        return loss + sum(m.l2*m.conv.weight.square().sum().to(loss.device) for m in penalized)
+        return loss + sum(m.l2*m.conv.weight.square().sum() for m in penalized)
 
 # %% ../nbs/06_keras_resnet.ipynb #f96eb895
 def classifier(

@@ -6,7 +6,6 @@
 __all__ = ['BatchTransform', 'TensorPictures', 'random_shift', 'random_flip', 'alternating_flip', 'random_crop', 'cutout']
 
 # %% ../nbs/57_on_device.ipynb #c0fa6cdb
-import warnings
 from collections.abc import Callable, Sequence
 import numpy as np, torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from fastcore.basics import patch
 from PIL import Image
 from .batches import ArrayDataset, keep_random_state
 from .data import ImageClassifierData
-from .pictures import ProgressBar
+from .pictures import ProgressBar, warn_user
 from .transforms import PictureTransform
 
 # %% ../nbs/57_on_device.ipynb #94f45f66
@@ -88,8 +87,10 @@ def on_device(
 ) -> ImageClassifierData: # the same pictures; for sets that fit into memory
     """Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the
     processor's memory). Raises `ValueError` if they are not of one size, or if `aug` is not for batches."""
-    aug = _check_aug(aug)
-    tfm = _check_transforms(self.trn_ds.tfm, self.val_ds.tfm, aug)
+    aug, tfm = _check_aug(aug), self.val_ds.tfm
+    _check_transform(tfm)
+    if not aug:
+        _warn_of_lost_augmentation(self.trn_ds.tfm, tfm)
     with keep_random_state():
         trn, val = _one_tensor(self.fix_dl, tfm), _one_tensor(self.val_dl, tfm)
         test = _one_tensor(self.test_dl, tfm) if self.test_dl else None
@@ -131,14 +132,15 @@ def _augments_batches(f):
     except (TypeError, AttributeError):
         return False
 
-def _check_transforms(trn, val, aug):
-    if not isinstance(val, PictureTransform):
+def _check_transform(tfm):
+    if not isinstance(tfm, PictureTransform):
         raise ValueError('on_device needs a transform that it can undo: a PictureTransform, '
                          'as tfms_from_model makes them')
-    if not aug and str(trn.steps) != str(val.steps):
-        warnings.warn('Held on the device, pictures are not augmented by the transforms that the data were made with; '
-                      'say how batches are: on_device([random_flip, random_crop])', stacklevel=3)
-    return val
+
+def _warn_of_lost_augmentation(trn, val):
+    if str(trn.steps) != str(val.steps):
+        warn_user('Held on the device, pictures are not augmented by the transforms that the data were made with; '
+                  'say how batches are: on_device([random_flip, random_crop])')
 
 # %% ../nbs/57_on_device.ipynb #aff59b76
 def random_shift(

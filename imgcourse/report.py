@@ -10,9 +10,9 @@ import base64, inspect, io, os, sys, time
 from importlib.resources import files
 from pathlib import Path
 import numpy as np, timm, torch
-import imgcourse
-from . import finetune, schedule # noqa: F401 – they add unfreeze, bn_freeze and fit_one_cycle to Learner
+import imgcourse.schedule # adds fit_one_cycle to Learner
 from .export import net_config
+from .finetune import BnFreeze
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed
 from .own import read_folder
@@ -125,9 +125,7 @@ def _classes(interp):
 def _size(arch, sz):
     if sz is None:
         return 160 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
-    if sz > 2048:
-        raise ValueError(f'Pictures of {sz} pixels are more than memory holds; take at most 2048')
-    return sz
+    return check_number(sz, 'sz', 'height and width of the pictures in pixels', least=8, most=2048, whole=True)
 
 def _check_out(folder, out):
     if out.exists() and not out.is_dir():
@@ -179,8 +177,7 @@ def train_folder(
     learn.fit_one_cycle(epochs, .01)
     if finetune:
         learn.unfreeze()
-        learn.bn_freeze(True)
-        learn.fit_one_cycle(finetune, slice(1e-4, 2e-3))
+        learn.fit_one_cycle(finetune, slice(1e-4, 2e-3), cbs=BnFreeze())
     model = learn.export(out/'model.safetensors')
     plan = f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}'
     notes = {'folder': Path(folder).resolve(), 'net': _net_words(arch, weights, sz, model_args), 'settings': plan}

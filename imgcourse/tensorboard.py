@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .learner import Callback, Learner
+from .pictures import warn_user
 from .transforms import pixels
 
 # %% ../nbs/60_tensorboard.ipynb #83fcfa66
@@ -99,8 +100,8 @@ def write_epoch(
         if w.requires_grad and w.abs().max() < 1e20:
             self.writer.add_histogram(f'weights/{name}', w, self.epochs)
         elif w.requires_grad:
-            warnings.warn(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: '
-                          'some of its values are not numbers, or beyond all bounds', stacklevel=2)
+            warn_user(f'TensorBoard has no histogram of {name} in epoch {self.epochs}: '
+                      'some of its values are not numbers, or beyond all bounds')
     self.writer.flush()
 
 # %% ../nbs/60_tensorboard.ipynb #b876ddab
@@ -121,5 +122,4 @@ def write_net(
             warnings.simplefilter('ignore')
             self.writer.add_graph(learn.model, x[:1].to(learn.accelerator.device), use_strict_trace=False)
     except Exception as e:
-        warnings.warn('TensorBoard will have no graph of this net: it cannot be traced '
-                      f'({type(e).__name__})', stacklevel=2)
+        warn_user(f'TensorBoard will have no graph of this net: it cannot be traced ({type(e).__name__})')

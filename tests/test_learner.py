@@ -248,8 +248,21 @@ def test_a_misspelt_moment_is_refused_where_it_is_defined(name, hint):
         type('Mine', (Callback,), {name: lambda self, learn: None})
 
 
-def test_other_methods_of_a_callback_are_free():
-    type('Mine', (Callback,), {'check': lambda self: None, 'batch': 3, 'write_epoch': lambda self: None})
+def test_other_members_of_a_callback_are_free():
+    def method(self): pass
+    members = {'check': method, 'write_epoch': method, '_after_batch': method, 'batch': 3, 'on_error': 'raise'}
+    type('Mine', (Callback,), members)
+
+
+def test_a_given_callback_takes_the_place_of_one_that_the_model_brings(arrays):
+    class Talk(Progress):
+        "Another kind of table."
+    class Mine(nn.Sequential):
+        def learner_args(self): return {'cbs': Talk()}
+    net, own = Mine(nn.Flatten(), nn.Linear(3072, 2)), Progress()
+    kinds = [cb for cb in ConvLearner.from_model(net, arrays).cbs if isinstance(cb, Progress)]
+    assert [type(cb) for cb in kinds] == [Talk], 'also a second time: the net keeps its arguments'
+    assert [cb for cb in ConvLearner.from_model(net, arrays, cbs=own).cbs if isinstance(cb, Progress)] == [own]
 
 
 def test_an_import_of_the_module_is_enough():
@@ -363,9 +376,17 @@ def test_dropouts_are_checked_before_weights_are_sought(data, weights):
         ConvLearner.pretrained(lite0, data, ps=[.1], weights=weights)
 
 
-def test_pretrained_checks_metrics(data):
-    with pytest.raises(ValueError, match='name of its own'):
-        ConvLearner.pretrained(lite0, data, metrics=[accuracy, accuracy])
+@pytest.mark.parametrize('args, message', [
+    (dict(metrics=[accuracy, accuracy]), 'name of its own'), (dict(metrics='accuracy'), 'A metric is'),
+    (dict(opt_fn='adam'), 'opt_fn'), (dict(cbs=Wrong), 'class of callbacks')])
+def test_the_door_stands_before_the_work(arrays, args, message):
+    "No weights are sought, no net is asked, for a learner that cannot be."
+    with pytest.raises(ValueError, match=message):
+        ConvLearner.pretrained(lite0, arrays, weights='/no/such/file', **args)
+    class Never(nn.Module):
+        def forward(self, x): pytest.fail('it was asked')
+    with pytest.raises(ValueError, match=message):
+        ConvLearner.from_model(Never(), arrays, **args)
 
 
 def test_any_module(data):
@@ -375,21 +396,23 @@ def test_any_module(data):
     seven = nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 7))
     with pytest.raises(ValueError, match=r'must give \(1, 2\)'):
         ConvLearner.from_model(seven, data)
-    with pytest.raises(ValueError, match=r'those of the data are \(64, 64, 3\)'):
+    with pytest.raises(RuntimeError, match='mat1 and mat2'): # in its own words
         ConvLearner.from_model(nn.Sequential(nn.Flatten(), nn.Linear(10, 2)), data)
 
 
 def test_a_model_brings_its_arguments(arrays):
     "What the caller says wins; callbacks are added."
+    class Other(Callback):
+        "One of the model's."
     class Mine(nn.Sequential):
         def learner_args(self):
-            return {'opt_fn': torch.optim.Adam, 'loss_fn': F.nll_loss, 'cbs': [Wrong()]}
+            return {'opt_fn': torch.optim.Adam, 'loss_fn': F.nll_loss, 'cbs': [Other()]}
     net = Mine(nn.Flatten(), nn.Linear(3072, 2), nn.LogSoftmax(1))
     extra = Wrong()
     learn = ConvLearner.from_model(net, arrays, cbs=extra, opt_fn=partial(torch.optim.SGD, momentum=.5))
     learn.fit(.1, 1)
     assert learn.loss_fn is F.nll_loss and learn.opt.optimizer.defaults['momentum'] == .5
-    assert [type(cb) for cb in learn.cbs[-2:]] == [Wrong, Wrong] and learn.cbs[-1] is extra
+    assert [type(cb) for cb in learn.cbs[-2:]] == [Other, Wrong] and learn.cbs[-1] is extra
     assert isinstance(learn.cbs[0], Metrics)
 
 
