@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset', 'as_is', 'FileDataset',
-           'ArrayDataset', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
+           'ArrayDataset', 'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table',
+           'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
 import csv, hashlib, os, random
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np, torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from .pictures import (PictureError, as_bytes, check_pictures, file_key, in_threads, list_pictures,
+from .pictures import (PictureError, as_bytes, check_number, check_pictures, file_key, in_threads, list_pictures,
                                 pictures_by_class, read_picture, text_hash, warn_user)
 from .transforms import PictureTransform
 
@@ -140,7 +140,12 @@ class ArrayDataset(PictureDataset):
     def name(self, i: int) -> str: return f'picture {i}'
 
 # %% ../nbs/52_batches.ipynb #985ac868
-def _check_classes(trn_y, val_y, classes):
+def check_split(
+    trn_y: np.ndarray, # class numbers of the pictures to learn from
+    val_y: np.ndarray, # of those to check with
+    classes: Sequence[str], # names
+) -> None:
+    "Raises `ValueError` if there are too few pictures or classes, or some that cannot be learnt."
     if len(trn_y) < 2 or len(val_y) < 1:
         raise ValueError(f'{len(trn_y)} training and {len(val_y)} validation pictures: two to learn from and one to '
                          'check with are the least, and of each class one to learn from')
@@ -184,11 +189,11 @@ def _check_left(found, bad, where):
 Part = tuple[Sequence, np.ndarray] # items, and a class number for each
 
 def two_folders(
-    path: str | Path, # holds the folders named next
-    trn_name: str = 'train', # folder of class folders to learn from
-    val_name: str = 'valid', # folder of the same class folders to check with
-    test_name: str | None = None, # folder of pictures whose classes are unknown
-    on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
+    path: str | Path, # this and what follows: see `ImageClassifierData.from_paths`
+    trn_name: str,
+    val_name: str,
+    test_name: str | None,
+    on_error: Literal['raise', 'skip'],
 ) -> tuple[Part, Part, list[str], list[Path] | None]: # training, validation, names of the classes, test files
     "Read a training and a validation folder. Raises `ValueError` if they hold different classes."
     if trn_name == val_name:
@@ -213,8 +218,7 @@ def split_folder(
     least: int = 2, # how many classes there must be
 ) -> tuple[Part, Part, list[str]]: # training, validation, names of the classes
     "Split one folder of class folders at random. Raises `ValueError` if a class has a single picture."
-    if not 0 < valid_pct < 1:
-        raise ValueError(f'valid_pct is a part between 0 and 1, not {valid_pct}')
+    check_number(valid_pct, 'valid_pct', 'the part for validation', most=1, above=True, below=True)
     found = pictures_by_class(path, least)
     single = [c for c, fs in found.items() if len(fs) < 2]
     if single:
@@ -228,8 +232,6 @@ def split_folder(
         of_class = sorted(np.flatnonzero(y == k), key=lambda i: lot[i])
         val += of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]
     trn, val = _split(files, y, val)
-    if least > 1:
-        _check_classes(trn[1], val[1], list(found))
     return trn, val, list(found)
 
 # %% ../nbs/52_batches.ipynb #286b4784
@@ -241,11 +243,11 @@ def get_cv_idxs(
 ) -> np.ndarray: # int64 `(int(n*val_pct),)`, the rows for validation
     """Random row numbers for validation; the folds 0, 1, … of one seed do not overlap.
     Raises `ValueError` if there is no such fold."""
+    check_number(val_pct, 'val_pct', 'the part for validation', most=1, above=True, below=True)
     n_val = int(n*val_pct)
-    if not 1 <= n_val < n:
+    if n_val < 1:
         raise ValueError(f'{val_pct} of {n} rows leaves {n_val} for validation and {n - n_val} for training')
-    if not 0 <= cv_idx < n//n_val:
-        raise ValueError(f'Folds of {n_val} from {n} rows are numbered 0 to {n//n_val - 1}; there is no fold {cv_idx}')
+    check_number(cv_idx, 'cv_idx', f'the fold of {n_val} from {n} rows', most=n//n_val - 1, whole=True)
     return np.random.RandomState(seed).permutation(n)[cv_idx*n_val:(cv_idx + 1)*n_val]
 
 # %% ../nbs/52_batches.ipynb #2fcf94c2
@@ -259,13 +261,13 @@ def read_labels(
     for p, what, there in ((csv_fname, 'file', os.path.isfile), (folder, 'folder', os.path.isdir)):
         if not there(p):
             raise FileNotFoundError(f'There is no {what} {p}')
-    cols, rows, odd = _look_through(csv_fname)
+    cols, rows, odd = _read_rows(csv_fname)
     _check_header(csv_fname, cols, _picture_of(cols[0], folder, suffix))
     _complain(csv_fname, f'not {len(cols)} fields', odd)
     if not rows:
         raise ValueError(f'{csv_fname} has a header but no rows')
-    table = _read_fields(csv_fname, cols, rows)
-    files = table[0].str.strip().map(lambda i: _picture_of(i, folder, suffix))
+    table = _as_table(csv_fname, cols, rows)
+    files = table.id.str.strip().map(lambda i: _picture_of(i, folder, suffix))
     _complain(csv_fname, f'duplicate {cols[0]}', files.index[files.duplicated(keep=False)])
     missing = ~files.map(os.path.isfile)
     if missing.any():
@@ -274,15 +276,15 @@ def read_labels(
     if len(cols) > 2:
         warn_user(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; '
                   f'{", ".join(map(repr, cols[2:]))} is passed over')
-    return files.tolist(), table[1].str.strip().tolist()
+    return files.tolist(), table.label.str.strip().tolist()
 
 def _picture_of(id, folder, suffix):
     name = id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'
     return os.path.normpath(os.path.join(folder, name))
 
 # %% ../nbs/52_batches.ipynb #052b01b9
-def _look_through(csv_fname):
-    "The header, the numbers of the rows below it, and of those among them that have another number of fields."
+def _read_rows(csv_fname):
+    """The header; of each row that is as long, its number and first two fields; the numbers of all other rows."""
     with open(csv_fname, newline='', encoding='utf-8-sig') as f:
         reader = csv.reader(f, strict=True, skipinitialspace=True)
         try:
@@ -290,10 +292,11 @@ def _look_through(csv_fname):
             _, cols = next(lines, (0, None))
             if not cols:
                 raise ValueError('it is empty')
-            rows, odd = array('L'), []
+            rows, odd = [], []
             for n, row in lines:
-                rows.append(n)
-                if len(row) != len(cols):
+                if len(row) == len(cols):
+                    rows.append((n, *row[:2]))
+                else:
                     odd.append(n)
         except (ValueError, csv.Error) as e:
             raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {e}); '
@@ -307,14 +310,12 @@ def _check_header(csv_fname, cols, first):
     if os.path.isfile(first):
         raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
 
-def _read_fields(csv_fname, cols, rows):
-    "Ids and labels, the columns 0 and 1; the index is the numbers of the rows. Raises `ValueError` where one is empty."
+def _as_table(csv_fname, cols, rows):
+    "A table of ids and labels; its index is the numbers of the rows. Raises `ValueError` where a field is empty."
     import pandas as pd
-    table = pd.read_csv(csv_fname, dtype=str, na_filter=False, skipinitialspace=True, encoding='utf-8-sig',
-                        usecols=[0, 1], names=range(len(cols)), header=0, index_col=False)
-    table.index = rows
-    for k, name in enumerate(cols[:2]):
-        bad = table[k].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
+    table = pd.DataFrame(rows, columns=['row', 'id', 'label']).set_index('row')
+    for column, name in zip(table, cols):
+        bad = table[column].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
         _complain(csv_fname, f'column {name!r} is empty or holds a line break', table.index[bad])
     return table
 
@@ -354,14 +355,13 @@ def _mark_rows(n, val_idxs):
 
 # %% ../nbs/52_batches.ipynb #8ab78cf0
 def read_table(
-    path: str | Path, # the folder of the data set
-    folder: str, # the folder of the pictures in it
-    csv_fname: str | Path, # the table, see `read_labels`
-    # rows for validation, from 0; None: `get_cv_idxs(n)`, but for each class a picture is left to learn from
-    val_idxs: Sequence[int] | None = None,
-    suffix: str = '', # what must be added to an id to get the file's name
-    test_name: str | None = None, # folder of pictures whose classes are unknown
-    on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
+    path: str | Path, # this and what follows: see `ImageClassifierData.from_csv`
+    folder: str,
+    csv_fname: str | Path,
+    val_idxs: Sequence[int] | None,
+    suffix: str,
+    test_name: str | None,
+    on_error: Literal['raise', 'skip'],
 ) -> tuple[Part, Part, list[str], list[Path] | None]: # training, validation, names of the classes, test files
     """Read a table of labels and split its rows. Raises `ValueError` on an incomplete table,
     and on classes that validation has and training has not."""
@@ -370,7 +370,7 @@ def read_table(
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
     if val_idxs is None:
         is_val &= np.isin(y, y[~is_val])
-    _check_classes(y[~is_val], y[is_val], classes)
+    check_split(y[~is_val], y[is_val], classes)
     test = None if test_name is None else _test_files(Path(path)/test_name)
     bad = check_pictures(files + (test or []), on_error)
     keep = np.array([not bad or Path(f) not in bad for f in files])
@@ -379,7 +379,7 @@ def read_table(
         raise PictureError('No picture to learn from can be read of the classes '
                            f'{", ".join(classes[k] for k in sorted(gone))}')
     files, y, is_val = [f for f, k in zip(files, keep) if k], y[keep], is_val[keep]
-    _check_classes(y[~is_val], y[is_val], classes)
+    check_split(y[~is_val], y[is_val], classes)
     trn, val = _split(files, y, is_val)
     return trn, val, classes, _readable(test, bad)
 
@@ -400,10 +400,10 @@ def _as_labels(y, n, name):
     return y.astype(np.int64)
 
 def check_arrays(
-    trn: Part, # x `(n, height, width, channels)`, uint8 or float 0 to 1; y `(n,)`, class numbers
-    val: Part, # likewise
-    classes: Sequence[str] | None = None, # names; None: '0', '1', …
-    test: np.ndarray | None = None, # pictures whose classes are unknown
+    trn: Part, # this and what follows: see `ImageClassifierData.from_arrays`
+    val: Part,
+    classes: Sequence[str] | None,
+    test: np.ndarray | None,
 ) -> tuple[Part, Part, list[str], np.ndarray | None]: # training, validation, names of the classes, test pictures
     """Arrays of pictures and class numbers, as they should be.
     Raises `ValueError` on shapes, types or ranges that do not fit."""
@@ -413,5 +413,5 @@ def check_arrays(
     classes = [str(k) for k in range(n)] if classes is None else list(classes)
     if len(classes) < n or min(y.min(initial=0), vy.min(initial=0)) < 0:
         raise ValueError(f'Class numbers run from 0 to {len(classes) - 1} for {len(classes)} classes')
-    _check_classes(y, vy, classes)
+    check_split(y, vy, classes)
     return (x, y), (vx, vy), classes, None if test is None or not len(test) else _as_pictures(test, 'test')

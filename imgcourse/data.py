@@ -14,7 +14,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from .batches import (ArrayDataset, FileDataset, InOrder, Part, PictureDataset, Shuffle, as_is, check_arrays,
-                               keep_random_state, read_table, split_folder, two_folders)
+                               check_split, keep_random_state, read_table, split_folder, two_folders)
 from .pictures import check_number, show_images
 from .transforms import PictureTransform
 
@@ -149,6 +149,7 @@ def from_folder(
     "Data from one folder of class folders, split at random. Raises `ValueError` if a class has a single picture."
     _check_options(tfms, bs)
     trn, val, classes = split_folder(path, valid_pct, seed, on_error)
+    check_split(trn[1], val[1], classes)
     return cls(path, trn, val, classes, tfms, bs, num_workers=num_workers)
 
 # %% ../nbs/01_data_look.ipynb #2fd12e9b

@@ -355,13 +355,17 @@ def check_number(
     least: float = 0, # the smallest number that it may be
     most: float = math.inf, # the largest
     above: bool = False, # must it be larger than `least`?
+    below: bool = False, # must it be smaller than `most`?
     whole: bool = False, # must it be a whole number?
 ) -> Any: # the same
     "Raises `ValueError` that names the parameter and what it may be, unless it is a number within the range."
     is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-    if is_number and least <= value <= most and value < math.inf and not (above and value == least):
+    inside = is_number and least <= value <= most and value < math.inf
+    if inside and not (above and value == least) and not (below and value == most):
         return value
     words = f'above {least:g}' if above else f'of at least {least:g}'
-    if most < math.inf:
-        words = f'above {least:g} and at most {most:g}' if above else f'from {least:g} to {most:g}'
+    if most < math.inf and (above or below):
+        words += f' and {"below" if below else "at most"} {most:g}'
+    elif most < math.inf:
+        words = f'from {least:g} to {most:g}'
     raise ValueError(f'{name} is {what}, a {"whole " if whole else ""}number {words}, not {value!r}')

@@ -32,25 +32,42 @@ def patched_class(function):
     return function.args.args[0].annotation.id
 
 
+def targets(node):
+    "What an assignment assigns to."
+    return [t for target in node.targets for t in getattr(target, 'elts', [target])]
+
+
+def planted(root=ROOT):
+    "Each `(class, name, module)` of an attribute that is given to a class from outside: `Class.name = …`."
+    found = []
+    for file in module_files(root):
+        for node in ast.parse(file.read_text(encoding='utf-8')).body:
+            for t in targets(node) if isinstance(node, ast.Assign) else []:
+                if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id[0].isupper():
+                    found.append((t.value.id, t.attr, file.stem))
+    return found
+
+
+def members(cls):
+    "The names of methods and attributes that a class body defines."
+    for member in cls.body:
+        decorators = [ast.unparse(d) for d in getattr(member, 'decorator_list', [])]
+        if isinstance(member, ast.FunctionDef) and not any(d.endswith('.setter') for d in decorators):
+            yield member.name
+        if isinstance(member, ast.Assign):
+            yield from (t.id for t in targets(member) if isinstance(t, ast.Name))
+
+
 def definitions(root=ROOT):
     "Each `(class, name, module)` that a class body, a `@patch` or an assignment to a class defines."
     found = []
     for file in module_files(root):
-        tree = ast.parse(file.read_text(encoding='utf-8'))
-        for node in tree.body:
+        for node in ast.parse(file.read_text(encoding='utf-8')).body:
             if isinstance(node, ast.ClassDef):
-                for member in node.body:
-                    decorators = [ast.unparse(d) for d in getattr(member, 'decorator_list', [])]
-                    if isinstance(member, ast.FunctionDef) and not any(d.endswith('.setter') for d in decorators):
-                        found.append((node.name, member.name, file.stem))
+                found += [(node.name, name, file.stem) for name in members(node)]
             elif isinstance(node, ast.FunctionDef) and (cls := patched_class(node)):
                 found.append((cls, node.name, file.stem))
-            elif isinstance(node, ast.Assign):
-                targets = [t for target in node.targets for t in getattr(target, 'elts', [target])]
-                for t in targets:
-                    if isinstance(t, ast.Attribute) and isinstance(t.value, ast.Name) and t.value.id[0].isupper():
-                        found.append((t.value.id, t.attr, file.stem))
-    return found
+    return found + planted(root)
 
 
 def replaced(root=ROOT):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from readme import readme
-from structure import functions, module_files, replaced, statements, wide
+from structure import functions, module_files, planted, replaced, statements, wide
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
@@ -156,6 +156,7 @@ def test_classes_are_what_they_say():
     order = import_order()
     found = {name: sorted(modules, key=order.index) for name, modules in replaced().items()}
     assert found == {'Learner.fit': ['learner', 'schedule'], 'Learner.param_groups': ['learner', 'finetune']}
+    assert planted() == [], 'no attribute is given to a class from outside'
 
 
 # ---- imports
