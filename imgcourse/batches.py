@@ -17,8 +17,8 @@ import numpy as np, torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
-from .pictures import (PictureError, as_bytes, check_number, check_pictures, file_key, in_threads, list_pictures,
-                                pictures_by_class, read_picture, text_hash, warn_user)
+from .pictures import (PictureError, as_bytes, check_number, check_pictures, file_key, in_threads,
+                                list_pictures, pictures_by_class, read_picture, text_hash, warn_user)
 from .transforms import PictureTransform
 
 # %% ../nbs/52_batches.ipynb #0ed07e56
@@ -189,11 +189,11 @@ def _check_left(found, bad, where):
 Part = tuple[Sequence, np.ndarray] # items, and a class number for each
 
 def two_folders(
-    path: str | Path, # this and what follows: see `ImageClassifierData.from_paths`
-    trn_name: str,
-    val_name: str,
-    test_name: str | None,
-    on_error: Literal['raise', 'skip'],
+    path: str | Path, # see `ImageClassifierData.from_paths`
+    trn_name: str, # likewise
+    val_name: str, # likewise
+    test_name: str | None, # likewise
+    on_error: Literal['raise', 'skip'], # likewise
 ) -> tuple[Part, Part, list[str], list[Path] | None]: # training, validation, names of the classes, test files
     "Read a training and a validation folder. Raises `ValueError` if they hold different classes."
     if trn_name == val_name:
@@ -247,7 +247,7 @@ def get_cv_idxs(
     n_val = int(n*val_pct)
     if n_val < 1:
         raise ValueError(f'{val_pct} of {n} rows leaves {n_val} for validation and {n - n_val} for training')
-    check_number(cv_idx, 'cv_idx', f'the fold of {n_val} from {n} rows', most=n//n_val - 1, whole=True)
+    check_number(cv_idx, 'cv_idx', f'the fold ({n_val} of {n} rows in each)', most=n//n_val - 1, whole=True)
     return np.random.RandomState(seed).permutation(n)[cv_idx*n_val:(cv_idx + 1)*n_val]
 
 # %% ../nbs/52_batches.ipynb #2fcf94c2
@@ -261,12 +261,10 @@ def read_labels(
     for p, what, there in ((csv_fname, 'file', os.path.isfile), (folder, 'folder', os.path.isdir)):
         if not there(p):
             raise FileNotFoundError(f'There is no {what} {p}')
-    cols, rows, odd = _read_rows(csv_fname)
+    lines = _lines(csv_fname)
+    _, cols = next(lines)
     _check_header(csv_fname, cols, _picture_of(cols[0], folder, suffix))
-    _complain(csv_fname, f'not {len(cols)} fields', odd)
-    if not rows:
-        raise ValueError(f'{csv_fname} has a header but no rows')
-    table = _as_table(csv_fname, cols, rows)
+    table = _as_table(csv_fname, cols, lines)
     files = table.id.str.strip().map(lambda i: _picture_of(i, folder, suffix))
     _complain(csv_fname, f'duplicate {cols[0]}', files.index[files.duplicated(keep=False)])
     missing = ~files.map(os.path.isfile)
@@ -283,37 +281,44 @@ def _picture_of(id, folder, suffix):
     return os.path.normpath(os.path.join(folder, name))
 
 # %% ../nbs/52_batches.ipynb #052b01b9
-def _read_rows(csv_fname):
-    """The header; of each row that is as long, its number and first two fields; the numbers of all other rows."""
+def _lines(csv_fname):
+    "The lines of a table that are not blank, each with its number; the first is the header."
     with open(csv_fname, newline='', encoding='utf-8-sig') as f:
         reader = csv.reader(f, strict=True, skipinitialspace=True)
         try:
             lines = ((n, row) for n, row in enumerate(reader, 1) if row)
-            _, cols = next(lines, (0, None))
-            if not cols:
+            header = next(lines, None)
+            if not header:
                 raise ValueError('it is empty')
-            rows, odd = [], []
-            for n, row in lines:
-                if len(row) == len(cols):
-                    rows.append((n, *row[:2]))
-                else:
-                    odd.append(n)
+            yield header
+            yield from lines
         except (ValueError, csv.Error) as e:
             raise ValueError(f'{csv_fname} is no table that can be read (line {reader.line_num}: {e}); '
                              'save it as CSV with a header, in UTF-8') from None
-    return cols, rows, odd
 
-# %% ../nbs/52_batches.ipynb #ea97170b
 def _check_header(csv_fname, cols, first):
     if len(cols) < 2:
         raise ValueError(f'{csv_fname} needs a column of ids and a column of labels; it has only {cols}')
     if os.path.isfile(first):
         raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
 
-def _as_table(csv_fname, cols, rows):
-    "A table of ids and labels; its index is the numbers of the rows. Raises `ValueError` where a field is empty."
+# %% ../nbs/52_batches.ipynb #ea97170b
+def _as_table(csv_fname, cols, lines):
+    """Ids and labels; the index is the numbers of the rows. Raises `ValueError` where a row has another number of
+    fields than the header, or one of the two is empty."""
     import pandas as pd
-    table = pd.DataFrame(rows, columns=['row', 'id', 'label']).set_index('row')
+    rows, ids, labels, odd = [], [], [], []
+    for n, row in lines:
+        if len(row) == len(cols):
+            rows.append(n)
+            ids.append(row[0])
+            labels.append(row[1])
+        else:
+            odd.append(n)
+    _complain(csv_fname, f'not {len(cols)} fields', odd)
+    if not rows:
+        raise ValueError(f'{csv_fname} has a header but no rows')
+    table = pd.DataFrame({'id': ids, 'label': labels}, rows)
     for column, name in zip(table, cols):
         bad = table[column].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
         _complain(csv_fname, f'column {name!r} is empty or holds a line break', table.index[bad])
@@ -355,13 +360,13 @@ def _mark_rows(n, val_idxs):
 
 # %% ../nbs/52_batches.ipynb #8ab78cf0
 def read_table(
-    path: str | Path, # this and what follows: see `ImageClassifierData.from_csv`
-    folder: str,
-    csv_fname: str | Path,
-    val_idxs: Sequence[int] | None,
-    suffix: str,
-    test_name: str | None,
-    on_error: Literal['raise', 'skip'],
+    path: str | Path, # see `ImageClassifierData.from_csv`
+    folder: str, # likewise
+    csv_fname: str | Path, # likewise
+    val_idxs: Sequence[int] | None, # likewise
+    suffix: str, # likewise
+    test_name: str | None, # likewise
+    on_error: Literal['raise', 'skip'], # likewise
 ) -> tuple[Part, Part, list[str], list[Path] | None]: # training, validation, names of the classes, test files
     """Read a table of labels and split its rows. Raises `ValueError` on an incomplete table,
     and on classes that validation has and training has not."""
@@ -400,10 +405,10 @@ def _as_labels(y, n, name):
     return y.astype(np.int64)
 
 def check_arrays(
-    trn: Part, # this and what follows: see `ImageClassifierData.from_arrays`
-    val: Part,
-    classes: Sequence[str] | None,
-    test: np.ndarray | None,
+    trn: Part, # see `ImageClassifierData.from_arrays`
+    val: Part, # likewise
+    classes: Sequence[str] | None, # likewise
+    test: np.ndarray | None, # likewise
 ) -> tuple[Part, Part, list[str], np.ndarray | None]: # training, validation, names of the classes, test pictures
     """Arrays of pictures and class numbers, as they should be.
     Raises `ValueError` on shapes, types or ranges that do not fit."""

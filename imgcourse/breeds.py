@@ -29,7 +29,7 @@ def TTA(
     self: Learner,
     n_aug: int = 4, # augmented views of each picture, besides the one in the middle
     is_test: bool = False, # the test pictures instead of those for validation
-# logprobs float32 `(n_aug + 1, n, classes)`, classes int64 `(n,)` (-1 where unknown)
+    # logprobs float32 `(n_aug + 1, n, classes)`, classes int64 `(n,)` (-1 where unknown)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predictions for the pictures as they are and for `n_aug` augmented views of each, in the order of the data set.
     The views are random; `set_seed` repeats them. Raises `ValueError` if there are no test pictures."""

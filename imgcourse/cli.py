@@ -23,7 +23,8 @@ def lesson_files(
     Raises `ValueError` if none of them does either."""
     here = Path(imgcourse.__file__).parent
     folder = here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
-    rooms = [sorted(folder.glob(names)) for names in ('0*.ipynb', '[5-8]*.ipynb')][workshop:]
+    names = ['[5-8]*.ipynb'] if workshop else ['0*.ipynb', '[5-8]*.ipynb']
+    rooms = [sorted(folder.glob(n)) for n in names]
     for files in rooms:
         if found := [f for f in files if f.name.startswith(first)]:
             return found
@@ -171,7 +172,7 @@ def ask_about(
     names: list[str],
     top: int = 5, # classes for each
 ) -> int: # exit code; 2 if some picture could not be read
-    """Print what is in some pictures.
+    """Say what is in some pictures: in lines, or inside a notebook as drawings.
     Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."""
     from imgcourse.export import load_learner, untouched
     from imgcourse.pictures import PictureError, as_picture, check_number
@@ -183,7 +184,7 @@ def ask_about(
         try:
             picture = as_picture(file, net.tfm.min_side)
         except PictureError as e:
-            code = _stop(e)
+            code = _error(e)
             continue
         print(file)
         net.ask(picture, top)
@@ -457,20 +458,20 @@ def main(
         except BrokenPipeError: # head, say, has read enough
             return 0
         except (ValueError, OSError) as e:
-            return _stop(e)
+            return _error(e)
         except (MemoryError, RuntimeError) as e:
             if isinstance(e, RuntimeError) and not re.search('alloc|out of memory', str(e)):
                 raise
-            return _stop('the memory is too small for this; take a smaller --size or --bs')
+            return _error('the memory is too small for this; take a smaller --size or --bs')
         except KeyboardInterrupt:
-            return _stop('stopped', 130)
+            return _error('stopped', 130)
     ours = [w.message for w in notes if Path(w.filename).is_relative_to(Path(imgcourse.__file__).parent)]
     for text in dict.fromkeys(map(_one_line, ours)):
         print(f'imgcourse: note: {text}', file=sys.stderr)
     return code
 
 # %% ../nbs/91_command.ipynb #8a354e3b
-def _stop(message, code=2):
+def _error(message, code=2):
     print(f'imgcourse: {_one_line(message)}', file=sys.stderr)
     return code
 

@@ -298,8 +298,8 @@ def to_onnx(
     file: str | Path, # name.onnx
 ) -> Path: # the file
     """Write ONNX: input `pixels`, uint8 `(n, height, width, 3)`, output `logits`, float32 `(n, classes)`; classes and
-    transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does not say the
-    same as the net, and `ValueError` for a transform that does more to the pixels than to normalize them."""
+    transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does not say
+    the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize them."""
     import onnxruntime
     file, part, tfm, noise = Path(file), Path(f'{file}.part'), self.tfm, _noise_for(self)
     ims = [noise, noise.rotate(180)]

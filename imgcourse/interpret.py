@@ -122,7 +122,7 @@ def confusion_matrix(
 def most_confused(
     self: Interpretation,
     n: int = 9, # how many pairs
-# columns: actual, predicted, times (how many pictures), share (of the pictures of that class)
+    # columns: actual, predicted, times (how many pictures), share (of the pictures of that class)
 ) -> 'pd.DataFrame':
     "The pairs of classes that are mixed up most often."
     import pandas as pd
@@ -139,7 +139,7 @@ def most_confused(
 def top_losses(
     self: Interpretation,
     n: int = 9, # how many
-# index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
+    # index: into `data.val_ds`; columns: file, actual, predicted, probability (of the prediction), loss
 ) -> 'pd.DataFrame':
     "The pictures with the largest losses, the largest first."
     import pandas as pd
@@ -190,7 +190,7 @@ class Comparison:
 @patch
 def table(
     self: Comparison,
-# a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
+    # a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
 ) -> 'pd.DataFrame':
     "How good the nets are, and how sure of themselves."
     import pandas as pd

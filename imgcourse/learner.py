@@ -423,7 +423,6 @@ def silent(self: Learner) -> Learner: # the same
 
 # %% ../nbs/02_three_lines.ipynb #5391854e
 @patch
-@torch.no_grad()
 def predict_dl(
     self: Learner,
     dl: DataLoader, # in a fixed order
@@ -434,7 +433,8 @@ def predict_dl(
     net = (self.full if full else self.model).to(device)
     self.set_mode(False)
     batches = ProgressBar(iter(dl), 'Predicting', total=len(dl)) # of `dl` tqdm would start its processes twice
-    out = [(logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in batches]
+    with torch.no_grad():
+        out = [(logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in batches]
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 

@@ -103,8 +103,17 @@ def test_bad_splits_of_a_folder(few):
     leave_one(few/'train'/'cats')
     with pytest.raises(ValueError, match='single picture'):
         ImageClassifierData.from_folder(few/'train', tfms=TFMS)
-    with pytest.raises(ValueError, match='valid_pct'):
-        ImageClassifierData.from_folder(few/'train', valid_pct=20, tfms=TFMS)
+    for part in (20, '.2'):
+        with pytest.raises(ValueError, match='valid_pct is the part'):
+            ImageClassifierData.from_folder(few/'train', valid_pct=part, tfms=TFMS)
+
+
+def test_unreadable_pictures_leave_too_few_to_split(few):
+    for folder in (few/'train').iterdir():
+        for f in list(folder.iterdir())[1:]:
+            f.write_bytes(b'')
+    with pytest.warns(UserWarning, match='left out'), pytest.raises(ValueError, match='2 training and 0 validation'):
+        ImageClassifierData.from_folder(few/'train', tfms=TFMS, on_error='skip')
 
 
 def test_from_folder_split_is_stable(few):
@@ -135,9 +144,13 @@ def test_cv_idxs():
     assert (get_cv_idxs(50) == get_cv_idxs(50)).all() and (get_cv_idxs(50) != get_cv_idxs(50, seed=1)).any()
 
 
-@pytest.mark.parametrize('kw', [{'cv_idx': 10, 'val_pct': .1}, {'cv_idx': -1}, {'val_pct': 0}, {'val_pct': 1}])
-def test_bad_cv_idxs(kw):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize('kw, message', [
+    ({'cv_idx': 10, 'val_pct': .1}, 'whole number from 0 to 9, not 10'), ({'cv_idx': -1}, 'cv_idx is the fold'),
+    ({'cv_idx': '1'}, 'cv_idx is the fold'), ({'val_pct': 0}, 'above 0 and below 1, not 0'),
+    ({'val_pct': 1}, 'val_pct is the part'), ({'val_pct': '.1'}, 'val_pct is the part'),
+    ({'val_pct': .001}, '0.001 of 103 rows leaves 0 for validation')])
+def test_bad_cv_idxs(kw, message):
+    with pytest.raises(ValueError, match=message):
         get_cv_idxs(103, **kw)
 
 
@@ -365,7 +378,7 @@ def test_no_picture_to_learn_from_can_be_read(table, few):
 def test_what_stands_behind_the_door(table, few, tmp_path):
     "`read_table` gives what `from_csv` makes data of."
     data = table[1](val_idxs=[0, 23], test_name='valid')
-    trn, val, classes, test = read_table(few, 'train', tmp_path/'labels.csv', [0, 23], '.jpg', 'valid')
+    trn, val, classes, test = read_table(few, 'train', tmp_path/'labels.csv', [0, 23], '.jpg', 'valid', 'raise')
     assert trn[0] == data.trn_ds.items and (trn[1] == data.trn_y).all() and val[0] == data.val_ds.items
     assert classes == data.classes and test == data.test_ds.items
 

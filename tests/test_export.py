@@ -237,7 +237,7 @@ def test_what_the_header_says(file):
     assert set(about) == {'imgcourse', 'written by', 'classes', 'transform', 'net'}
     assert about['imgcourse'] == 2
     assert about['net'] == {'kind': 'ConvLearner', 'arch': lite0, 'model_args': {},
-                            'head': ['make_head', 2560, 2, [512], [.25, .5]]}
+                            'head': ['make_head', 2560, 2, [512], [.25, .5]], 'shape': [64, 64]}
     assert about['transform'] == {'mean': [.5]*3, 'std': [.5]*3, 'side': 64, 'size': 64, 'squish': False,
                                   'interpolation': 'bicubic'}
 
@@ -251,7 +251,7 @@ def test_what_the_header_says(file):
     ('timm', {'kind': 'timm', 'arch': 'resnet18', 'num_classes': 2})])
 def test_configs(data, flat, kind, config):
     learn = TOLD[kind](data, flat)
-    assert net_config(learn) == config
+    assert net_config(learn) == {**config, 'shape': [64, 64]}
     shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (build_net(config), learn.full)]
     assert shapes[0] == shapes[1]
 
@@ -259,6 +259,13 @@ def test_configs(data, flat, kind, config):
 def test_nets_of_the_course_are_known():
     assert {'SimpleNet', 'ConvNet2', 'ResNet', 'FastNet', 'PlainNet', 'TrautNet', 'ShortNet'} <= keras_nets().keys()
     assert 'KerasNet' not in keras_nets()
+
+
+def test_nets_of_ones_own_are_known():
+    class Heir(OwnKeras):
+        pass
+    assert keras_nets()['OwnKeras'] is OwnKeras
+    assert keras_nets()['Heir'] is Heir
 
 
 def test_a_net_of_ones_own_must_be_defined_where_it_is_loaded(flat, tmp_path):
@@ -391,6 +398,23 @@ def test_small_pictures_that_stay_as_they_are(tmp_path, on_device):
     assert np.allclose(got, net.logits(x), atol=1e-5)
 
 
+@pytest.mark.parametrize('tfm', [PictureTransform([], 32, *PLAIN), PictureTransform([], 20, *PLAIN)],
+                         ids=['shorter side', 'less than that'])
+@pytest.mark.parametrize('on_device', [False, True])
+def test_pictures_that_are_no_squares(tmp_path, tfm, on_device):
+    "A net with a fixed shape is tried with pictures of that shape."
+    x, y = np.random.RandomState(0).randint(0, 256, (8, 32, 48, 3), dtype=np.uint8), np.arange(8) % 2
+    data = ImageClassifierData.from_arrays(tmp_path, (x, y), (x, y), 4, (tfm, tfm))
+    learn = ConvLearner.from_model(SimpleNet((32, 48, 3), [8], 2), data.on_device() if on_device else data)
+    file = learn.export(tmp_path/'net.safetensors')
+    net = load_learner(file)
+    assert read_whole(file)[1]['net']['shape'] == [32, 48]
+    assert np.allclose(net.predict(x), learn.predict(), atol=1e-5)
+    for onnx in (learn.export(tmp_path/'a.onnx'), net.to_onnx(tmp_path/'b.onnx')):
+        got, = onnxruntime.InferenceSession(onnx).run(None, {'pixels': x})
+        assert np.allclose(got, net.logits(x), atol=1e-5)
+
+
 @pytest.mark.parametrize('step', [lambda im: im.resize((64, 64)), Mirror(), v2.Resize((64, 64))],
                          ids=['function', 'disguised', 'torchvision'])
 def test_steps_of_ones_own(sketches, tmp_path, step):
@@ -412,14 +436,24 @@ def altered():
     return tfm
 
 
-@pytest.mark.parametrize('tfm', [Darker(TFMS[1].steps.transforms, 64, (.5,)*3, (.2,)*3), altered(),
-                                 lambda im: torch.zeros(3, 64, 64)], ids=['darker', 'altered', 'function'])
-@pytest.mark.parametrize('name', ['x.safetensors', 'x.onnx'])
+DARKER = Darker(TFMS[1].steps.transforms, 64, (.5,)*3, (.2,)*3)
+
+
+@pytest.mark.parametrize('tfm, name', [
+    (DARKER, 'x.safetensors'), (DARKER, 'x.onnx'), (altered(), 'x.safetensors'),
+    (lambda im: torch.zeros(3, 64, 64), 'x.safetensors'), (lambda im: torch.zeros(3, 64, 64), 'x.onnx')],
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__)
 def test_transforms_that_are_not_what_they_say(sketches, tmp_path, tfm, name):
     learn = learner_with(sketches, tfm)
     with pytest.raises(ValueError, match='how pictures are prepared'):
         learn.export(tmp_path/name)
     assert not list(tmp_path.iterdir())
+
+
+def test_onnx_does_not_repeat_what_is_not_true(sketches, tmp_path):
+    "The steps of this transform are others than its config says."
+    session = onnxruntime.InferenceSession(learner_with(sketches, altered()).export(tmp_path/'x.onnx'))
+    assert session.get_modelmeta().custom_metadata_map['transform'] == 'null'
 
 
 # ---- files that are refused

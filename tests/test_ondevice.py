@@ -102,8 +102,9 @@ def test_on_device_leaves_random_numbers_alone():
 def test_on_device_warns_of_lost_augmentation():
     tfms = tfms_from_model(lite0, 24, max_zoom=1.2)
     data = ImageClassifierData.from_arrays('.', pictures(), pictures(30, 32, 1), 16, tfms)
-    with pytest.warns(UserWarning, match='random_flip'):
+    with pytest.warns(UserWarning, match='random_flip') as found:
         data.on_device()
+    assert found[0].filename == __file__
 
 
 @pytest.mark.parametrize('aug', [

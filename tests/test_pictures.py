@@ -359,7 +359,7 @@ def test_warnings_point_at_the_line_of_the_user(few):
 # ---- what all modules share
 @pytest.mark.parametrize('value, how', [
     (1, {}), (0, {}), (.5, {}), (np.float32(.5), {}), (np.int64(3), {'whole': True}), (1, {'most': 1}),
-    (1e-9, {'above': True}), (5, {'least': 5, 'whole': True}), (-3, {'least': -3})])
+    (1e-9, {'above': True}), (.9, {'most': 1, 'below': True}), (5, {'least': 5, 'whole': True}), (-3, {'least': -3})])
 def test_numbers_that_can_be(value, how): assert check_number(value, 'x', 'the size', **how) is value
 
 
@@ -375,7 +375,9 @@ def test_numbers_that_can_be(value, how): assert check_number(value, 'x', 'the s
     (0, {'above': True}, 'x is the size, a number above 0, not 0'),
     (2.5, {'least': 1, 'whole': True}, 'x is the size, a whole number of at least 1, not 2.5'),
     (2, {'most': 1}, 'x is the size, a number from 0 to 1, not 2'),
-    (0, {'most': 1, 'above': True}, 'x is the size, a number above 0 and at most 1, not 0')])
+    (0, {'most': 1, 'above': True}, 'x is the size, a number above 0 and at most 1, not 0'),
+    (1, {'most': 1, 'below': True}, 'x is the size, a number of at least 0 and below 1, not 1'),
+    (1, {'most': 1, 'above': True, 'below': True}, 'x is the size, a number above 0 and below 1, not 1')])
 def test_numbers_that_cannot_be(value, how, message):
     with pytest.raises(ValueError, match=f'^{message}$'):
         check_number(value, 'x', 'the size', **how)

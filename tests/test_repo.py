@@ -88,7 +88,7 @@ def test_dockerfile_copies_what_there_is():
 def test_hooks_and_workflows_can_be_read():
     "(GitHub and pre-commit themselves are not run.)"
     hooks = [hook['id'] for repo in yaml.safe_load(words('.pre-commit-config.yaml'))['repos'] for hook in repo['hooks']]
-    assert hooks == ['nbdev_clean', 'nbdev_export', 'ruff']
+    assert hooks == ['nbdev_clean', 'nbdev_export', 'stubs', 'readme', 'ruff']
     for file in (ROOT/'.github'/'workflows').glob('*.yml'):
         for name, job in yaml.safe_load(file.read_text(encoding='utf-8'))['jobs'].items():
             assert job['runs-on'] and all('run' in s or 'uses' in s for s in job['steps']), f'{file.name}: {name}'
@@ -216,6 +216,7 @@ def test_everything_in_one_import():
     )
     assert [name for name in names.split() if name not in ns] == []
     assert not {'cat', 'dog', 'noise', 'window', 'fill', 'grain'} & set(ns), "brushes stay in their module"
+    assert not {'Part', 'as_bytes', 'in_order', 'in_threads', 'listed', 'score', 'text_hash', 'warn_user'} & set(ns)
 
 
 @each_module

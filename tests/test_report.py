@@ -6,6 +6,7 @@ import numpy as np, pytest
 from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData
 from imgcourse.export import load_learner
+from imgcourse.finetune import BnFreeze
 from imgcourse.learner import ConvLearner, set_seed
 from imgcourse.report import report, train_folder
 from imgcourse.sketches import draw_sketch, make_sketches
@@ -182,8 +183,8 @@ def test_damaged_pictures_can_be_left_out(tmp_path, monkeypatch, capfd):
     (['--arch', 'resnet18000'], 'no architecture'),
     (['--epochs', '0'], 'epochs'),
     (['--finetune', '-1'], 'finetune'),
-    (['--size', '3'], 'at least 8'),
-    (['--size', '60000'], 'at most 2048'),
+    (['--size', '3'], 'from 8 to 2048'),
+    (['--size', '60000'], 'from 8 to 2048'),
     (['--bs', '0'], 'bs'),
     (['--weights', 'none.safetensors'], 'no weights file'),
     (['--model-args', 'checkpoint_path=x'], 'cannot be set here'),
@@ -201,6 +202,23 @@ def test_wrong_settings_in_one_line(few, tmp_path, monkeypatch, capfd, options, 
     assert re.search(why, err)
     assert len(err.strip().splitlines()) == 1, err
     assert (tmp_path/'old'/'model.safetensors').read_text() == 'dear'
+
+
+@pytest.mark.parametrize('sz', ['224', 64.5, True])
+def test_sizes_that_are_no_whole_numbers(few, tmp_path, sz):
+    with pytest.raises(ValueError, match='sz is height and width of the pictures'):
+        train_folder(few, tmp_path/'out', sz=sz)
+    assert not (tmp_path/'out').exists()
+
+
+def test_averages_of_batch_norms_stay_when_all_layers_learn(few, tmp_path, monkeypatch):
+    given, fit = [], ConvLearner.fit_one_cycle
+    def note(learn, n, lr, cbs=()):
+        given.append(cbs)
+        fit(learn, n, lr, cbs=cbs)
+    monkeypatch.setattr(ConvLearner, 'fit_one_cycle', note)
+    train_folder(few, tmp_path/'out', sz=32, epochs=1, finetune=1)
+    assert len(given) == 2 and isinstance(given[1], BnFreeze)
 
 
 def test_a_picture_is_no_folder_for_results(few, capfd):

@@ -183,8 +183,9 @@ class Untraceable(nn.Linear):
 
 def test_a_net_that_cannot_be_traced_is_trained_all_the_same(tmp_path):
     learn = Learner(Untraceable(3072, 3), small_data())
-    with pytest.warns(UserWarning, match='no graph'):
+    with pytest.warns(UserWarning, match='no graph') as found:
         learn.fit(.01, 1, cbs=TensorBoard(tmp_path))
+    assert __file__ in [w.filename for w in found]
     assert len(learn.history) == 1 and scalars(read(tmp_path), 'epoch/accuracy')
 
 
