@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 __all__ = [
     'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset', 'as_is', 'FileDataset',
-    'ArrayDataset', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays',
+    'ArrayDataset', 'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table',
+    'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -74,12 +75,15 @@ class ArrayDataset(PictureDataset):
     def key(self, i: int) -> str: ...
     def name(self, i: int) -> str: ...
 
+def check_split(trn_y: np.ndarray, val_y: np.ndarray, classes: Sequence[str]) -> None:
+    """Raises `ValueError` if there are too few pictures or classes, or some that cannot be learnt."""
+
 def two_folders(
     path: str | Path,
-    trn_name: str = 'train',
-    val_name: str = 'valid',
-    test_name: str | None = None,
-    on_error: Literal['raise', 'skip'] = 'raise',
+    trn_name: str,
+    val_name: str,
+    test_name: str | None,
+    on_error: Literal['raise', 'skip'],
 ) -> tuple[Part, Part, list[str], list[Path] | None]:
     """Read a training and a validation folder. Raises `ValueError` if they hold different classes."""
 
@@ -104,10 +108,10 @@ def read_table(
     path: str | Path,
     folder: str,
     csv_fname: str | Path,
-    val_idxs: Sequence[int] | None = None,
-    suffix: str = '',
-    test_name: str | None = None,
-    on_error: Literal['raise', 'skip'] = 'raise',
+    val_idxs: Sequence[int] | None,
+    suffix: str,
+    test_name: str | None,
+    on_error: Literal['raise', 'skip'],
 ) -> tuple[Part, Part, list[str], list[Path] | None]:
     """Read a table of labels and split its rows. Raises `ValueError` on an incomplete table, and on classes that
     validation has and training has not."""
@@ -115,8 +119,8 @@ def read_table(
 def check_arrays(
     trn: Part,
     val: Part,
-    classes: Sequence[str] | None = None,
-    test: np.ndarray | None = None,
+    classes: Sequence[str] | None,
+    test: np.ndarray | None,
 ) -> tuple[Part, Part, list[str], np.ndarray | None]:
     """Arrays of pictures and class numbers, as they should be. Raises `ValueError` on shapes, types or ranges that do
     not fit."""

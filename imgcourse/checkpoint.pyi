@@ -17,7 +17,7 @@ class Checkpoint(Callback):
     order: int
     name: str
     part: Any
-    plan: Any
+    run_plan: Any
     slot: Any
     number: Any
     due: Any

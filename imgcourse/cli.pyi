@@ -32,8 +32,8 @@ def train_on(folder: str, out: str | None = None, model_args: Sequence[tuple] = 
     be."""
 
 def ask_about(names: list[str], top: int = 5) -> int:
-    """Print what is in some pictures. Raises `ValueError` if the model cannot be read, `OSError` for an empty
-    folder."""
+    """Say what is in some pictures: in lines, or inside a notebook as drawings. Raises `ValueError` if the model cannot
+    be read, `OSError` for an empty folder."""
 
 def list_data(name: str | None = None, fetch: bool = False) -> int:
     """Print where the data sets are, how large they are, and what a download would cost. Raises `ValueError` for an

@@ -230,6 +230,19 @@ def export(
 
 FORMAT = 2 # of the files
 
+# %% ../nbs/58_export.ipynb #91376b10
+def _noise_for(net):
+    if net.shape is None:
+        return net.tfm.steps(_noise.resize((net.tfm.min_side,)*2))
+    height, width = net.shape
+    return _noise.resize((width, height))
+
+def _config_or_none(tfm):
+    try:
+        return tfm_config(tfm)
+    except ValueError:
+        return None
+
 # %% ../nbs/58_export.ipynb #7d1178fe
 def load_learner(
     file: str | Path, # written by `learn.export`
@@ -321,16 +334,3 @@ def to_onnx(
                            f'the file is left as {part}')
     os.replace(part, file)
     return file
-
-# %% ../nbs/58_export.ipynb #91376b10
-def _noise_for(net):
-    if net.shape is None:
-        return net.tfm.steps(_noise.resize((net.tfm.min_side,)*2))
-    height, width = net.shape
-    return _noise.resize((width, height))
-
-def _config_or_none(tfm):
-    try:
-        return tfm_config(tfm)
-    except ValueError:
-        return None

@@ -32,10 +32,17 @@ def tfm_config(tfm: PictureTransform) -> dict:
 class Classifier:
     """A trained net that is only asked: pictures in, classes out. A picture is a file, a Pillow picture or an array,
     see `as_picture`."""
+    shape: Sequence[int] | None
     model: Any
     classes: list
     tfm: PictureTransform
-    def __init__(self, model: nn.Module, classes: Sequence[str], tfm: PictureTransform) -> None: ...
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: Sequence[str],
+        tfm: PictureTransform,
+        shape: Sequence[int] | None = None,
+    ) -> None: ...
     def logits(self, pictures: Sequence) -> torch.Tensor:
         """What the net says, computed in float32. Raises `PictureError` or `ValueError` for what is no picture."""
     def predict(self, pictures: Sequence) -> np.ndarray:
@@ -47,8 +54,8 @@ class Classifier:
         these. Raises `PictureError` or `ValueError` if it is no picture."""
     def to_onnx(self, file: str | Path) -> Path:
         """Write ONNX: input `pixels`, uint8 `(n, height, width, 3)`, output `logits`, float32 `(n, classes)`; classes
-        and transform (null, if its steps are your own) are noted in it. Raises `RuntimeError` if onnxruntime does not
-        say the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize
+        and transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does
+        not say the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize
         them."""
 
 def net_config(learn: Learner) -> dict:

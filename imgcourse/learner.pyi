@@ -16,12 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from typing import Any
 
 __all__ = [
-    'moments', 'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'is_frozen', 'Metrics',
-    'logprobs', 'score', 'Progress', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner',
-    'check_batches', 'set_seed',
+    'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'logprobs', 'score',
+    'Progress', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'check_batches',
+    'set_seed',
 ]
-
-moments: tuple
 
 def make_head(
     n_in: int,
@@ -53,8 +51,10 @@ def accuracy(preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor:
     """The part of the pictures whose most probable class is the right one."""
 
 class Learner:
-    """A model, data for it, and the loop that trains it. Raises `ValueError` for what cannot be a metric, a loss, …"""
+    """A model, data for it, and the loop that trains it. Raises `ValueError` for a metric, loss, optimizer, callback or
+    setting that cannot be."""
     default_cbs: list
+    record: Any
     metrics: Any
     full: nn.Module
     data: ImageClassifierData
@@ -80,7 +80,6 @@ class Learner:
     y: Any
     preds: Any
     loss: Any
-    record: Any
     precompute: bool
     def __init__(
         self,
@@ -223,9 +222,6 @@ class Learner:
 class StopFit(Exception):
     """Raised by a callback to end the training; the message says why."""
 
-def is_frozen(module: nn.Module) -> bool:
-    """Has the module weights, and none of them learns?"""
-
 class Metrics(Callback):
     """Loss of both passes and the metrics of validation, as a dict in `learn.history` for each epoch."""
     keep: tuple
@@ -294,7 +290,7 @@ class ConvLearner(Learner):
     def identity(self) -> dict:
         """What the weights belong to: the architecture of the backbone and the classes."""
     def loaders(self) -> tuple[DataLoader, DataLoader]:
-        """Batches of stored features, or of pictures."""
+        """Batches of stored features (those that are missing are computed now), or of pictures."""
     def test_loader(self) -> DataLoader:
         """The batches of test pictures, or of their features."""
     def feature_dl(self, ds: Dataset, shuffle: bool = False) -> DataLoader:

@@ -91,6 +91,7 @@ def check_number(
     least: float = 0,
     most: float = ...,
     above: bool = False,
+    below: bool = False,
     whole: bool = False,
 ) -> Any:
     """Raises `ValueError` that names the parameter and what it may be, unless it is a number within the range."""

@@ -1,15 +1,13 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 import numpy as np
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from imgcourse.learner import Callback, Learner
+from collections.abc import Callable, Sequence
+from imgcourse.learner import Callback
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from typing import Any, NamedTuple
 
 __all__ = [
-    'Schedule', 'smooth', 'LRFinder', 'as_it_was', 'Suggestion', 'make_rule', 'with_decay', 'SaveBest', 'SaveCycles',
-    'EarlyStopping',
+    'Schedule', 'smooth', 'LRFinder', 'Suggestion', 'SaveBest', 'SaveCycles', 'EarlyStopping',
 ]
 
 class Schedule(Callback):
@@ -58,28 +56,11 @@ class LRFinder(Schedule):
     def plot(self, n_skip: int = 10, n_skip_end: int = 5) -> None:
         """Loss against learning rate; the rates of `suggest` are marked."""
 
-@contextmanager
-def as_it_was(learn: Learner) -> Iterator[None]:
-    """Puts back, at its end, a learner's weights and buffers, all its attributes (the optimizer, the history, …), and
-    the state of all random numbers."""
-
 class Suggestion(NamedTuple):
     """Three learning rates that the range test suggests."""
     steepest: float
     minimum: float
     valley: float
-
-def make_rule(
-    opt: Optimizer,
-    steps: int,
-    cycle_len: int | None,
-    cycle_mult: int,
-    use_clr: tuple[float, float] | None,
-) -> LRScheduler:
-    """torch's scheduler for a constant rate, for a cosine with restarts, or for triangles."""
-
-def with_decay(groups: list[dict], wds: float | Sequence[float] | None) -> list[dict]:
-    """Groups of weights with weight decay. Raises `ValueError` on a wrong number of values or one below 0."""
 
 class SaveBest(Callback):
     """Saves the weights after each epoch whose validation loss is the lowest so far."""
