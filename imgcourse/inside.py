@@ -83,11 +83,11 @@ def figure(self: KernelGrid) -> 'plt.Figure':
     import matplotlib.pyplot as plt
     fig, axs = plt.subplots(1, 3, figsize=(7, 2.4), width_ratios=(1, .7, 1), layout='constrained')
     top = max(1, abs(self.kernel).max())
-    axs[0].imshow(self.picture, cmap='gray', vmin=0, vmax=1)
+    axs[0].imshow(self.picture.numpy(), cmap='gray', vmin=0, vmax=1)
     axs[1].imshow(self.kernel, cmap='RdBu', vmin=-top, vmax=top)
     for (y, x), v in np.ndenumerate(self.kernel):
         axs[1].text(x, y, f'{v:.3g}', ha='center', va='center', color='white' if abs(v) > .6*top else 'black')
-    axs[2].imshow(slide(self.picture, self.kernel), cmap='gray', vmin=-1, vmax=1)
+    axs[2].imshow(slide(self.picture, self.kernel).numpy(), cmap='gray', vmin=-1, vmax=1)
     for ax, title in zip(axs, ('picture', 'kernel', 'sums')):
         ax.set_title(title, fontsize=10)
         ax.axis('off')
@@ -374,7 +374,7 @@ def show_heat_maps(
     axs = show_images(shown, above, cols, 1.6)
     for top, below, ok, places in zip(axs[::2].flat, axs[1::2].flat, y == said, heat):
         top.title.set_color('green' if ok else 'firebrick')
-        below.imshow(places, cmap='jet', alpha=.45, vmin=0, vmax=1)
+        below.imshow(places.numpy(), cmap='jet', alpha=.45, vmin=0, vmax=1)
 
 # %% ../nbs/09_inside.ipynb #db143b85
 def hide_pixels(
