@@ -384,8 +384,8 @@ class Progress(Callback):
     def before_epoch(self, learn): self.start = time.perf_counter()
     def before_pass(self, learn):
         what = 'training' if learn.training else 'validation'
-        alone = learn.accelerator.is_main_process
-        learn.dl = ProgressBar(learn.dl, f'Epoch {learn.epoch}, {what}', disable=not alone)
+        disable = not learn.accelerator.is_main_process
+        learn.dl = ProgressBar(learn.dl, f'Epoch {learn.epoch}, {what}', disable=disable)
 
     def after_epoch(self, learn):
         if not learn.accelerator.is_main_process:
