@@ -9,7 +9,7 @@ from torch.utils.data import Dataset, Sampler
 from typing import Any, Literal
 
 __all__ = [
-    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'seed_all', 'PictureDataset', 'as_is', 'FileDataset',
+    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'FileDataset',
     'ArrayDataset', 'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table',
     'check_arrays',
 ]
@@ -42,9 +42,6 @@ class InOrder(Shuffle):
 @contextmanager
 def keep_random_state(gpus: Sequence[int] | None = None) -> Iterator[None]:
     """Whatever random numbers are drawn within, those drawn after it are the same: Python's, numpy's, torch's."""
-
-def seed_all(i: int) -> None:
-    """Set the three sources of random numbers on the CPU."""
 
 class PictureDataset(Dataset):
     """Pictures with their classes; an item is `(tensor (3, sz, sz), class number)`. `items` are files or arrays, as the

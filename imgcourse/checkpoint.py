@@ -53,14 +53,14 @@ def _named(cbs):
     return {f'{type(cb).__name__} {[type(c) for c in cbs[:i]].count(type(cb))}': cb for i, cb in enumerate(cbs)}
 
 # %% ../nbs/56_checkpoints.ipynb #6957eba1
-def _read_state(file):
-    """What `_write_state` wrote beside weights: the optimizer's state and all else; None if it is missing, damaged,
-    or belongs to other weights."""
+def _read_state(file, stamp):
+    """What `_write_state` wrote beside weights with this stamp: the optimizer's state and all else; None if it is
+    missing, damaged, or belongs to other weights."""
     try:
-        (_, weights), (tensors, about) = read_whole(file), read_whole(_beside(file))
+        tensors, about = read_whole(_beside(file))
     except WeightsError:
         return None
-    if 'stamp' not in about or weights.get('stamp') != about['stamp']:
+    if not stamp or about.get('stamp') != stamp:
         return None
     state = defaultdict(dict)
     for name, v in {**tensors, **about['plain']}.items():
@@ -109,8 +109,8 @@ def load_state(
     """Read what `save_state` wrote: weights, history, random numbers and, after a training, the optimizer's state.
     Raises `WeightsError` that says what is missing, damaged or differs; then nothing is changed."""
     file = self.weights_file(name)
-    tensors, _ = self.read_weights(name)
-    kept = _read_state(file)
+    tensors, weights = self.read_weights(name)
+    kept = _read_state(file, weights.get('stamp'))
     if not kept:
         raise WeightsError(f'There is no state of the training beside {file} that belongs to these weights')
     if hasattr(self, 'opt') and _sizes(self.opt.param_groups) != _sizes(kept[0]['param_groups']):
@@ -133,12 +133,20 @@ class Checkpoint(Callback):
     def before_fit(self, learn):
         self.slot, self.number, self.due, self.skip, self.start, self.kept = 0, 0, 0, 0, 0, None
         self.run_plan = json.loads(json.dumps(_plan_of(learn)))
-        found = [(kept[1]['number'], slot, kept) for slot in (0, 1) if (kept := _read_state(self.file(learn, slot)))]
+        found = [(kept[1]['number'], slot, kept) for slot in (0, 1) if (kept := self.read(learn, slot))]
         if found:
             self.go_on(learn, *max(found, key=lambda f: f[0]))
         learn.accelerator.wait_for_everyone()
 
     def file(self, learn, slot): return learn.weights_file(f'{self.name}.{slot}')
+
+    def read(self, learn, slot):
+        file = self.file(learn, slot)
+        try:
+            _, weights = read_whole(file)
+        except WeightsError:
+            return None
+        return _read_state(file, weights.get('stamp'))
 
     def go_on(self, learn, number, slot, kept):
         about = kept[1]

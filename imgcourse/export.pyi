@@ -12,11 +12,8 @@ from torch import nn
 from typing import Any
 
 __all__ = [
-    'FORMAT', 'keras_nets', 'build_net', 'tfm_config', 'Classifier', 'net_config', 'load_learner', 'untouched',
-    'Pixels',
+    'keras_nets', 'build_net', 'tfm_config', 'Classifier', 'net_config', 'load_learner', 'untouched',
 ]
-
-FORMAT: int
 
 def keras_nets() -> dict[str, type[KerasNet]]:
     """The classes of nets in Keras style: those of lessons 6 to 8, and yours. Of several of one name the last
@@ -69,9 +66,3 @@ def load_learner(file: str | Path) -> Classifier:
 def untouched(arch: str = ..., weights: str | Path | None = None, **model_args) -> Classifier:
     """A pretrained net as it is, with its classifier. Raises `ValueError` if nobody has noted what its outputs are
     called."""
-
-class Pixels(nn.Module):
-    """Normalization and net in one: from uint8 `(n, height, width, 3)` to what the net says."""
-    model: nn.Module
-    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None: ...
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor: ...

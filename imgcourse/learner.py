@@ -693,11 +693,11 @@ def from_model(
 ) -> Learner: # a plain learner: all of the model is trained
     "A learner for a model of your own. Raises `ValueError` if it does not fit the pictures or the classes."
     given = listed(kwargs.pop('cbs', []))
-    _at_the_door(cbs=given, **kwargs)
     own = dict(model.learner_args()) if hasattr(model, 'learner_args') else {}
     brought = [cb for cb in listed(own.pop('cbs', [])) if not any(isinstance(cb, type(g)) for g in given)]
+    learn = Learner(model, data, cbs=[*brought, *given], **own | kwargs)
     _check_output(model, data, one_will_do='loss_fn' in kwargs)
-    return Learner(model, data, cbs=[*brought, *given], **own | kwargs)
+    return learn
 
 def _check_output(model, data, one_will_do):
     x, training = data.val_ds[0][0][None], model.training

@@ -167,14 +167,15 @@ def live_figure(
     import ipywidgets as widgets
     from IPython.core.pylabtools import print_figure
     from IPython.display import HTML, display
-    still, mark = display(figure(), display_id=True), f'still-{uuid4()}'
+    still, mark = display(figure(), display_id=True), uuid4()
     picture, style = widgets.Image(layout={'display': 'none'}), widgets.HTML()
+    picture.add_class(f'live-{mark}')
+    swap = f'.still-{mark} {{display: none !important}} .live-{mark} {{display: block !important}}'
     def draw():
         picture.value = print_figure(figure())
-        picture.layout.display = 'block'
-        style.value = f'<style>.{mark} {{display: none !important}}</style>' # hides the still while the widget lives
         url = f'data:image/png;base64,{b64encode(picture.value).decode()}'
-        still.update(HTML(f'<img class="{mark}" alt="the figure" src="{url}">'))
+        still.update(HTML(f'<img class="still-{mark}" alt="the figure" src="{url}">'))
+        style.value = f'<style>{swap}</style>' # while the widgets live, one picture at a time, also for a moment
     return widgets.VBox([picture, style]), draw
 
 # %% ../nbs/07_plain_english.ipynb #bc2ccc1d

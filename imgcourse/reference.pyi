@@ -3,7 +3,7 @@ from nbdev.showdoc import BasicMarkdownRenderer
 from typing import Any
 
 __all__ = [
-    'type_words', 'value_words', 'parameter_table', 'markdown_table', 'call_words', 'TableRenderer', 'class_table',
+    'type_words', 'value_words', 'parameter_table', 'call_words', 'TableRenderer', 'class_table',
 ]
 
 def type_words(anno: Any) -> str:
@@ -14,9 +14,6 @@ def value_words(value: Any) -> str:
 
 def parameter_table(obj: Any) -> str:
     """The parameters: type, default value, meaning."""
-
-def markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table as Markdown has it; a `|` or a `<` stands for itself."""
 
 def call_words(obj: Any, name: str) -> str:
     """How a name is called: its parameters in order, with their default values."""

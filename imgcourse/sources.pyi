@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    'full_sets', 'DownloadError', 'file_hash', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson',
+    'full_sets', 'DownloadError', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson',
 ]
 
 full_sets: dict
 
 class DownloadError(OSError):
     """A download that could not be finished. The message says what to do."""
-
-def file_hash(path: str | Path, algorithm: str) -> str:
-    """The fingerprint of a file, with the name of the algorithm before it."""
 
 def download(url: str, dest: str | Path, digest: str, tries: int = 5, timeout: float = 30) -> Path:
     """Download a file, going on where an earlier try stopped. Raises `DownloadError`."""

@@ -262,11 +262,12 @@ def numbers(cell):
 
 
 def redrawn(live, action, *args):
-    "Do something, and wait until the picture is another one."
+    "Do something, and wait until the picture is another one; the last, should the still be there for a moment, too."
     from playwright.sync_api import expect
     before = live.get_attribute('src')
     action(*args)
-    expect(live).not_to_have_attribute('src', before, timeout=MINUTE)
+    expect(live.last).not_to_have_attribute('src', before, timeout=MINUTE)
+    expect(live).to_have_count(1, timeout=MINUTE)
 
 
 def type_number(field, number):
