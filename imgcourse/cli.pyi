@@ -3,8 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = [
-    'lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab', 'train_on', 'ask_about', 'list_data',
-    'doctor', 'main',
+    'lesson_files', 'run_lesson', 'headline', 'run', 'copy_lessons', 'lab', 'list_data', 'doctor', 'main',
 ]
 
 def lesson_files(first: str = '', workshop: bool = False) -> list[Path]:
@@ -26,14 +25,6 @@ def copy_lessons(folder: str | Path) -> list[Path]:
 
 def lab(folder: str | Path = 'imgcourse-lessons', options: Sequence[str] = ()) -> int:
     """Copy lessons and workshop into a folder and open JupyterLab on it."""
-
-def train_on(folder: str, out: str | None = None, model_args: Sequence[tuple] = (), **settings) -> int:
-    """Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if it cannot
-    be."""
-
-def ask_about(names: list[str], top: int = 5) -> int:
-    """Say what is in some pictures: in lines, or inside a notebook as drawings. Raises `ValueError` if the model cannot
-    be read, `OSError` for an empty folder."""
 
 def list_data(name: str | None = None, fetch: bool = False) -> int:
     """Print where the data sets are, how large they are, and what a download would cost. Raises `ValueError` for an
