@@ -16,6 +16,13 @@ if 'PYTEST_XDIST_WORKER' in os.environ: # several processes share the cores; tor
     os.environ['OMP_NUM_THREADS'] = '1'
 
 
+def pytest_collection_modifyitems(items):
+    "The limit of pyproject.toml finds what hangs; what is slow by itself may take two hours."
+    for item in items:
+        if item.get_closest_marker('slow'):
+            item.add_marker(pytest.mark.timeout(7200))
+
+
 @pytest.fixture(scope='session', autouse=True)
 def cache(tmp_path_factory, request):
     """All tests share a fresh cache, and nothing of the user's settings reaches them. Sketches alone are kept between
