@@ -175,9 +175,12 @@ def _test_files(folder):
     return files
 
 def _readable(test, bad):
-    if test and bad.issuperset(test):
+    if test is None:
+        return None
+    readable = [f for f in test if f not in bad]
+    if test and not readable:
         raise PictureError('None of the test pictures can be read')
-    return test and [f for f in test if f not in bad]
+    return readable
 
 def _check_left(found, bad, where):
     for c, fs in found.items():

@@ -46,7 +46,7 @@ def _write_state(learn, file, about):
     cbs = {n: {k: getattr(cb, k) for k in cb.keep if hasattr(cb, k)} for n, cb in _named(learn.run_cbs).items()}
     about = {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
              'callbacks': cbs, 'history': learn.history, 'seed': learn.sampler.seed,
-             'scaler': scaler and scaler.state_dict(), 'random': random_state()}
+             'scaler': scaler.state_dict() if scaler else None, 'random': random_state()}
     write_whole(tensors, file, about)
 
 def _named(cbs):
@@ -283,7 +283,9 @@ def stop(self: StopAtNaN, learn: Learner) -> None:
         'put back. Try a tenth of the learning rate (learn.lr_find() helps to find one), or gradient clipping: '
         'cbs=Clip(1.). If it happens with any rate, look for pictures or a loss that give nan.')
 
-Learner.default_cbs[2:] = [StopAtNaN] # after Metrics and Progress
+# one guard, however often this cell runs
+_others = [cb for cb in Learner.default_cbs if cb.__name__ != 'StopAtNaN']
+Learner.default_cbs[:] = [*_others, StopAtNaN]
 
 # %% ../nbs/56_checkpoints.ipynb #6e706d6d
 class Clip(Callback):

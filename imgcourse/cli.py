@@ -22,7 +22,7 @@ def lesson_files(
     Raises `ValueError` if none of them does either."""
     here = Path(imgcourse.__file__).parent
     folder = here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
-    names = ['[5-8]*.ipynb'] if workshop else ['0*.ipynb', '[5-8]*.ipynb']
+    names = ['[5-8]*.ipynb'] if workshop else ['[0-4]*.ipynb', '[5-8]*.ipynb']
     rooms = [sorted(folder.glob(n)) for n in names]
     for files in rooms:
         if found := [f for f in files if f.name.startswith(first)]:
@@ -88,7 +88,7 @@ def run(
     if out == files[0].parent:
         raise ValueError(f'{out} holds the lessons themselves; name another folder')
     out.mkdir(parents=True, exist_ok=True)
-    kind = 'lesson' if files[0].name.startswith('0') else 'workshop notebook'
+    kind = 'lesson' if files[0].name < '5' else 'workshop notebook'
     print(f'{len(files)} {kind}{"s"*(len(files) > 1)}; executed notebooks and pages go to {out}')
     for i, f in enumerate(files):
         print(f'[{i + 1}/{len(files)}] {f.stem} … ', end='', flush=True)

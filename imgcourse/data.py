@@ -124,6 +124,7 @@ def show_batch(
     cols: int = 4, # how many in a row
 ) -> None:
     "Show random training pictures with their classes. Random numbers drawn later are not changed by it."
+    check_number(n, 'n', 'the number of pictures', least=1, whole=True)
     with keep_random_state():
         torch.seed()
         ds, idxs = self.trn_ds, list(Shuffle(len(self.trn_ds)))[:n]

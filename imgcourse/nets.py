@@ -248,17 +248,16 @@ class ConvNet(KerasNet):
 
 # %% ../nbs/06_keras_resnet.ipynb #a5a9e778
 class ConvLayer(nn.Module):
-    "Convolution with 'same' padding, ReLU, batch norm, in this order."
+    "Convolution of 3×3 pixels with 'same' padding, ReLU, batch norm, in this order."
     def __init__(
         self,
         n_in: int, # channels in
         filters: int, # channels out
-        kernel_size: int = 3, # in pixels
         stride: int = 1, # in pixels
         l2: float = 0, # a penalty of this times the sum of the squared weights belongs to the loss
     ):
         super().__init__()
-        self.conv = create_conv2d(n_in, filters, kernel_size, stride=stride, padding='same', bias=False)
+        self.conv = create_conv2d(n_in, filters, 3, stride=stride, padding='same', bias=False)
         self.relu = nn.ReLU()
         self.norm = nn.BatchNorm2d(filters, eps=1e-3, momentum=.01)
         self.l2 = l2
@@ -289,10 +288,9 @@ class ResLayer(ConvLayer):
     def __init__(
         self,
         filters: int, # channels in and out
-        kernel_size: int = 3, # in pixels
         l2: float = 0, # see `ConvLayer`
     ):
-        super().__init__(filters, filters, kernel_size, l2=l2)
+        super().__init__(filters, filters, l2=l2)
         self.add = Add()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor: return self.add(x, super().forward(x))

@@ -79,12 +79,12 @@ class ConvNet(KerasNet):
     def __init__(self, in_shape: tuple[int, int, int], layers: Sequence[int], n_classes: int) -> None: ...
 
 class ConvLayer(nn.Module):
-    """Convolution with 'same' padding, ReLU, batch norm, in this order."""
+    """Convolution of 3×3 pixels with 'same' padding, ReLU, batch norm, in this order."""
     conv: Any
     relu: Any
     norm: Any
     l2: float
-    def __init__(self, n_in: int, filters: int, kernel_size: int = 3, stride: int = 1, l2: float = 0) -> None: ...
+    def __init__(self, n_in: int, filters: int, stride: int = 1, l2: float = 0) -> None: ...
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...
 
 class ConvNet2(KerasNet):
@@ -98,7 +98,7 @@ class Add(nn.Module):
 class ResLayer(ConvLayer):
     """A `ConvLayer` whose output is added to its input (He et al. 2015)."""
     add: Add
-    def __init__(self, filters: int, kernel_size: int = 3, l2: float = 0) -> None: ...
+    def __init__(self, filters: int, l2: float = 0) -> None: ...
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...
 
 class ResNet(KerasNet):

@@ -95,11 +95,11 @@ def plot_loss(self: Schedule) -> None:
 # %% ../nbs/03_lr_finding.ipynb #ba4be1aa
 def smooth(
     values: Sequence[float], # one after the other
-    beta: float = .9, # how much of the average before stays at each step, 0 to below 1
 ) -> np.ndarray: # as many
-    "Exponentially weighted running average, without bias towards 0 (Kingma and Ba 2014, section 3)."
+    """Exponentially weighted running average, of which 0.9 stays at each step, without bias towards 0
+    (Kingma and Ba 2014, section 3)."""
     import pandas as pd
-    return pd.Series(values, dtype=float).ewm(alpha=1 - beta).mean().to_numpy()
+    return pd.Series(values, dtype=float).ewm(alpha=.1).mean().to_numpy()
 
 # %% ../nbs/03_lr_finding.ipynb #f3d9bbfa
 class _Repeat:
@@ -345,7 +345,7 @@ def _keepers(best_save_name, resume):
     if best_save_name is not None:
         found.append(SaveBest(_checked_name(best_save_name, 'best_save_name')))
     if resume:
-        found.append(Checkpoint('run' if resume is True else resume))
+        found.append(Checkpoint('run' if resume is True else _checked_name(resume, 'resume')))
     return found
 
 # %% ../nbs/03_lr_finding.ipynb #9c0f47ed

@@ -36,8 +36,9 @@ class Schedule(Callback):
     def plot_loss(self) -> None:
         """Training loss at each step (thin), smoothed (thick), and validation loss after each epoch."""
 
-def smooth(values: Sequence[float], beta: float = 0.9) -> np.ndarray:
-    """Exponentially weighted running average, without bias towards 0 (Kingma and Ba 2014, section 3)."""
+def smooth(values: Sequence[float]) -> np.ndarray:
+    """Exponentially weighted running average, of which 0.9 stays at each step, without bias towards 0 (Kingma and Ba
+    2014, section 3)."""
 
 class LRFinder(Schedule):
     """The learning rate grows; training stops after `num_it` steps or, with `stop_div`, when the loss has become four

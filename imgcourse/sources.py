@@ -31,10 +31,12 @@ def _file_hash(
     with open(path, 'rb') as f:
         return f'{algorithm}:{hashlib.file_digest(f, algorithm).hexdigest()}'
 
-def _fetch(url, part, timeout):
+_silence = 30 # seconds after which the line counts as dropped
+
+def _fetch(url, part):
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={have}-', 'User-Agent': 'imgcourse'})
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
+    with urllib.request.urlopen(request, timeout=_silence) as answer:
         left = int(answer.headers.get('Content-Length') or 0)
         if answer.status != 206: # it is not the rest, but the whole file
             if have and left < have:
@@ -54,10 +56,10 @@ def _write_blocks(answer, part, have, total):
             bar.update(len(block))
 
 # %% ../nbs/54_sources.ipynb #7f82c166
-def _fetch_all(url, part, tries, timeout):
+def _fetch_all(url, part, tries):
     for left in reversed(range(tries)):
         try:
-            return _fetch(url, part, timeout)
+            return _fetch(url, part)
         except urllib.error.HTTPError as e:
             if e.code == 416 and part.exists(): # there is nothing beyond what has arrived
                 return
@@ -78,7 +80,6 @@ def download(
     dest: str | Path, # the file to make
     digest: str, # what the file must be: 'sha256:…' or 'md5:…'
     tries: int = 5, # how often a dropped line is taken up again
-    timeout: float = 30, # seconds of silence after which the line counts as dropped
 ) -> Path: # the file, whole and checked
     "Download a file, going on where an earlier try stopped. Raises `DownloadError`."
     dest, part = Path(dest), Path(f'{dest}.part')
@@ -87,7 +88,7 @@ def download(
     with FileLock(f'{dest}.lock'):
         if not dest.exists():
             try:
-                _fetch_all(url, part, tries, timeout)
+                _fetch_all(url, part, tries)
             except DownloadError as e:
                 raise DownloadError(f'{e} {by_hand}') from None
         file = dest if dest.exists() else part

@@ -12,7 +12,7 @@ full_sets: dict
 class DownloadError(OSError):
     """A download that could not be finished. The message says what to do."""
 
-def download(url: str, dest: str | Path, digest: str, tries: int = 5, timeout: float = 30) -> Path:
+def download(url: str, dest: str | Path, digest: str, tries: int = 5) -> Path:
     """Download a file, going on where an earlier try stopped. Raises `DownloadError`."""
 
 def unpack(archive: str | Path, dest: str | Path) -> Path:

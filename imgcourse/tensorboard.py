@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .learner import Callback, Learner
-from .pictures import warn_user
+from .pictures import check_number, warn_user
 from .transforms import pixels
 
 # %% ../nbs/60_tensorboard.ipynb #83fcfa66
@@ -28,7 +28,8 @@ class TensorBoard(Callback):
         log_dir: str | Path = 'logs/run',
         n_pictures: int = 16, # validation pictures to show
     ):
-        self.log_dir, self.n_pictures = Path(log_dir), n_pictures
+        self.log_dir = Path(log_dir)
+        self.n_pictures = check_number(n_pictures, 'n_pictures', 'the number of pictures to show', whole=True)
         self.batch, self.epochs, self.seen, self.writer = 0, 0, [], None
 
     def before_fit(self, learn):

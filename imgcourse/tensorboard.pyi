@@ -14,7 +14,7 @@ class TensorBoard(Callback):
     order: int
     keep: tuple
     log_dir: Any
-    n_pictures: int
+    n_pictures: Any
     batch: int
     epochs: int
     seen: list

@@ -199,7 +199,7 @@ def test_each_notebook_opens_in_colab(name):
     cells = all_cells(name)
     assert f'(https://colab.research.google.com/github/imgcourse/imgcourse/blob/main/nbs/{name})' in source(cells[1])
     first = next(source(c) for c in cells if c['cell_type'] == 'code' and 'import' in source(c))
-    assert 'try: import imgcourse' in first and '%pip install -q imgcourse' in first
+    assert 'try:\n    import imgcourse' in first and '%pip install -q imgcourse' in first
 
 
 # ---- the reference
@@ -359,6 +359,7 @@ def called(cell):
     return set(re.findall(r'\w+', QUOTED.sub('', re.sub(r'(?m)^(from|import) .*|!\w.*', '', cell))))
 
 
+@pytest.mark.photos
 @pytest.mark.parametrize('name', FILES)
 def test_the_page_of_texts_has_every_cell(name):
     "A row for each cell of the text; the lessons that the row leads to use or name what the cell calls."
@@ -443,6 +444,7 @@ Traut          | on my own computer          | own computer             | 08
 """
 
 
+@pytest.mark.photos
 @pytest.mark.parametrize('name', FILES)
 def test_the_page_of_texts_has_every_model(name):
     "The models and steps that a text describes are in a lesson to which the page leads from there."

@@ -77,6 +77,7 @@ def check(ns, values, plots):
     assert len(ns['learn'].sched.lrs) > 20 and ns['learn'].history == [] and plots >= 9
 
 
+@pytest.mark.photos
 def test_lesson_1_runs_as_it_stands(offline_resnet34):
     ns, values, plots = run_the_text()
     check(ns, values, plots)

@@ -48,6 +48,7 @@ def lines_of(text):
     return rows, totals
 
 
+@pytest.mark.photos
 @pytest.mark.parametrize('name', FOUR)
 def test_tables_are_those_of_the_text(name, capsys):
     "Line by line: type, shape, parameters, connections, totals."

@@ -311,12 +311,10 @@ def test_links_that_lead_in_circles(few):
     assert len(found) == len({f.resolve() for f in found}) == n + 12
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux has such names')
 def test_names_that_are_not_utf8(few):
     cats = few/'train'/'cats'
-    try:
-        shutil.copy(cats/'cat.1.jpg', os.fsencode(cats) + b'/caf\xe9.jpg')
-    except OSError:
-        return # the file system of macOS has no such names
+    shutil.copy(cats/'cat.1.jpg', os.fsencode(cats) + b'/caf\xe9.jpg')
     assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 25
 
 
@@ -384,7 +382,7 @@ def test_numbers_that_cannot_be(value, how, message):
 
 
 def test_printable():
-    name = os.fsdecode(b'caf\xe9')
+    name = 'caf\udce9'
     assert printable(name).startswith('caf') and printable(name).encode() and '?' in printable(name)
     assert printable('Mädchens Katze № 1') == 'Mädchens Katze № 1' and printable(Path('a')) == 'a'
 
@@ -393,7 +391,7 @@ def test_show_images():
     "Pillow pictures, arrays, tensors; a place for each, what is left over stays empty; titles are printed as they are."
     grey = torch.linspace(0, 1, 64).reshape(8, 8)
     ims = [Image.new('RGB', (8, 6), RED), np.zeros((6, 8, 3)), grey]
-    titles = ['costs $5', '$x^', os.fsdecode(b'caf\xe9')]
+    titles = ['costs $5', '$x^', 'caf\udce9']
     with warnings.catch_warnings():
         warnings.simplefilter('error', DeprecationWarning) # matplotlib has its own way with tensors
         axs = show_images(ims, titles, 2, 1, ['red', 'green', 'blue'], 7, cmap='gray', vmin=0, vmax=2)

@@ -177,35 +177,6 @@ def test_optional_parts_are_imported_only_where_they_are_used():
     assert python(f'import sys, imgcourse.all; print([m for m in {parts} if m in sys.modules])') == '[]'
 
 
-ALONE = """
-import sys
-import numpy as np, torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
-from imgcourse.learner import Learner
-
-ds = TensorDataset(torch.randn(12, 4), torch.arange(12) % 2)
-class Data:
-    trn_dl, val_dl, classes = DataLoader(ds, 4, shuffle=True), DataLoader(ds, 4), ['even', 'odd']
-
-learn = Learner(nn.Linear(4, 2), Data)
-learn.fit(.1, 2)
-preds = learn.predict()
-learn.save('alone')
-learn.fit(.1)
-assert len(learn.history) == 3 and not np.array_equal(learn.predict(), preds)
-learn.load('alone')
-assert np.array_equal(learn.predict(), preds)
-print(sorted(m for m in sys.modules if m.startswith('imgcourse.')))
-"""
-
-
-def test_importing_a_module_for_its_side_effects_is_needless(tmp_path):
-    "`Learner` alone, in a fresh interpreter, gives a learner that trains, predicts, saves and loads."
-    modules = ast.literal_eval(python(ALONE, tmp_path).split('\n')[-1])
-    assert not {'imgcourse.schedule', 'imgcourse.finetune', 'imgcourse.checkpoint'} & set(modules)
-
-
 def test_everything_in_one_import():
     ns = {}
     exec('from imgcourse.all import *', ns)

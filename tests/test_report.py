@@ -82,8 +82,10 @@ def test_an_older_page_stays_when_the_new_one_fails(learn, tmp_path, monkeypatch
 
 
 def test_names_that_are_no_html(tmp_path):
-    draw(tmp_path/'pictures'/'a <script>alert(1)< $x$', 'cat', 8)
-    draw(tmp_path/'pictures'/'Größe & "Maß"', 'dog', 8)
+    "Windows has no such names of folders, but for the &."
+    names = ('a <script>alert(1)< $x$', 'Größe & "Maß"') if os.name == 'posix' else ('a $x$', 'Größe & Maß')
+    draw(tmp_path/'pictures'/names[0], 'cat', 8)
+    draw(tmp_path/'pictures'/names[1], 'dog', 8)
     _, page, _ = train_folder(tmp_path/'pictures', tmp_path/'out', sz=32, epochs=1)
     text = page.read_text(encoding='utf-8')
     assert '<script' not in text
@@ -93,11 +95,11 @@ def test_names_that_are_no_html(tmp_path):
 def test_names_of_any_kind_do_not_lose_a_training(tmp_path):
     "Formulas, and on Linux bytes that are no text."
     odd = [os.fsdecode(b) for b in (b'x\xff', b'bad\xfe')] if sys.platform == 'linux' else ['x', 'bad']
-    for kind, name in (('cat', r'$\frac$'), ('dog', '$^$'), ('clock', odd[0])):
+    for kind, name in (('cat', '$_$'), ('dog', '$^$'), ('clock', odd[0])):
         draw(tmp_path/odd[1]/name, kind, 6)
     model, page, _ = train_folder(tmp_path/odd[1], tmp_path/'out', sz=32, epochs=1)
-    assert r'$\frac$' in page.read_text(encoding='utf-8')
-    assert load_learner(model).classes[0] == r'$\frac$'
+    assert '$_$' in page.read_text(encoding='utf-8')
+    assert '$_$' in load_learner(model).classes
 
 
 def test_the_page_of_many_classes(tmp_path):

@@ -148,12 +148,13 @@ def start_drawing(folder, **kwargs):
     "A process that draws `dogscats` and has got as far as `make_sketches`."
     code = ("from imgcourse.sketches import make_sketches; print('go', flush=True); "
             f"make_sketches('dogscats', {str(folder)!r})")
-    env = {'PYTHONPATH': ':'.join(sys.path)}
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, env=env, **kwargs)
     process.stdout.readline()
     return process
 
 
+@pytest.mark.e2e
 def test_killed_while_drawing(tmp_path):
     process = start_drawing(tmp_path/'set')
     while not list(tmp_path.rglob('*.jpg')):
@@ -166,6 +167,7 @@ def test_killed_while_drawing(tmp_path):
 def hear_ctrl_c(): signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.e2e
 def test_interrupted_while_drawing(tmp_path):
     "Ctrl-C goes to all processes of a terminal; only the first one speaks, and nothing half-made stays."
     process = start_drawing(
