@@ -85,6 +85,8 @@ def test_show_batch(few, plots):
         assert pixels.shape == (5, 32, 32, 3) and 0 <= pixels.min() < pixels.max() <= 1
         shown.append(pixels)
     assert not np.array_equal(*shown)
+    with pytest.raises(ValueError, match='n is the number of pictures'):
+        data.show_batch(n=0)
 
 
 def test_show_batch_leaves_random_numbers_alone(few, plots):

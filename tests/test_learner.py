@@ -370,15 +370,27 @@ def test_pretrained_refuses_data_of_another_net(data, few):
         ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(few, bs=1, tfms=TFMS))
 
 
+@pytest.mark.parametrize('ps', [[.1], .1])
 @pytest.mark.parametrize('weights', [None, '/no/such/file'])
-def test_dropouts_are_checked_before_weights_are_sought(data, weights):
-    with pytest.raises(ValueError, match='ps needs'):
-        ConvLearner.pretrained(lite0, data, ps=[.1], weights=weights)
+def test_dropouts_are_checked_before_weights_are_sought(data, weights, ps):
+    with pytest.raises(ValueError, match=r'ps needs .*: 2 numbers, not \[0.1\]'):
+        ConvLearner.pretrained(lite0, data, ps=ps, weights=weights)
+
+
+def test_what_a_learner_is_made_of_goes_through_pretrained(data):
+    "A loss with class weights: only the second class counts, so all become it."
+    loss = nn.NLLLoss(torch.tensor([0., 1.]))
+    learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=16, loss_fn=loss, precision='no', accumulate=2)
+    assert [m.out_features for m in learn.head if isinstance(m, nn.Linear)] == [16, 2]
+    assert learn.accumulate == 2 and learn.precision == 'no'
+    learn.fit(.1, 5)
+    assert (learn.predict().argmax(1) == 1).all()
 
 
 @pytest.mark.parametrize('args, message', [
     (dict(metrics=[accuracy, accuracy]), 'name of its own'), (dict(metrics='accuracy'), 'A metric is'),
-    (dict(opt_fn='adam'), 'opt_fn'), (dict(cbs=Wrong), 'class of callbacks')])
+    (dict(opt_fn='adam'), 'opt_fn'), (dict(cbs=Wrong), 'class of callbacks'), (dict(loss_fn='focal'), 'loss_fn'),
+    (dict(precision='fp7'), 'precision'), (dict(accumulate=0), 'accumulate')])
 def test_the_door_stands_before_the_work(arrays, args, message):
     "No weights are sought, no net is asked, for a learner that cannot be."
     with pytest.raises(ValueError, match=message):

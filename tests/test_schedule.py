@@ -315,7 +315,8 @@ def test_one_cycle_with_its_arguments_turned_round(untrained):
     (dict(best_save_name=True), 'best_save_name'), (dict(cycle_save_name='x'), 'cycle_len'),
     (dict(cbs=[EarlyStopping]), 'class of callbacks'),
     (dict(lrs=True), 'above 0'), (dict(lrs=-.1), 'above 0'), (dict(lrs='0.1'), 'learning rate'),
-    (dict(wds=-1), 'wds'), (dict(wds=[.1, .2]), 'wds'), (dict(resum=True), 'resum')])
+    (dict(wds=-1), 'wds'), (dict(wds=[.1, .2]), 'wds'), (dict(resum=True), 'resum'),
+    (dict(resume=3), 'resume is the name')])
 def test_bad_fits(untrained, args, message):
     before = weights(untrained)
     with pytest.raises((ValueError, TypeError), match=message):

@@ -89,6 +89,8 @@ def test_no_pictures_if_none_are_wanted(tmp_path):
     learner().fit(.01, 1, cbs=TensorBoard(tmp_path, n_pictures=0))
     tags = read(tmp_path).Tags()
     assert not tags['images'] and tags['graph']
+    with pytest.raises(ValueError, match='n_pictures'):
+        TensorBoard(tmp_path, n_pictures=-1)
 
 
 # ---- several trainings
