@@ -378,13 +378,16 @@ def test_dropouts_are_checked_before_weights_are_sought(data, weights, ps):
 
 
 def test_what_a_learner_is_made_of_goes_through_pretrained(data):
-    "A loss with class weights: only the second class counts, so all become it."
-    loss = nn.NLLLoss(torch.tensor([0., 1.]))
+    "A loss with class weights, say; the loss that is reported is that one."
+    loss = nn.NLLLoss(torch.tensor([1., 3.]))
     learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=16, loss_fn=loss, precision='no', accumulate=2)
     assert [m.out_features for m in learn.head if isinstance(m, nn.Linear)] == [16, 2]
     assert learn.accumulate == 2 and learn.precision == 'no'
-    learn.fit(.1, 5)
-    assert (learn.predict().argmax(1) == 1).all()
+    learn.fit(.01, 1)
+    preds, targs = learn.predict_with_targs()
+    theirs = loss(torch.tensor(preds), torch.tensor(targs)).item()
+    assert learn.history[0]['validation loss'] == pytest.approx(theirs, rel=1e-4)
+    assert theirs != pytest.approx(F.nll_loss(torch.tensor(preds), torch.tensor(targs)).item(), rel=1e-3)
 
 
 @pytest.mark.parametrize('args, message', [

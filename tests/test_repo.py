@@ -91,7 +91,8 @@ def test_hooks_and_workflows_can_be_read():
     assert hooks == ['nbdev_clean', 'nbdev_export', 'stubs', 'readme', 'ruff']
     for file in (ROOT/'.github'/'workflows').glob('*.yml'):
         for name, job in yaml.safe_load(file.read_text(encoding='utf-8'))['jobs'].items():
-            assert job['runs-on'] and all('run' in s or 'uses' in s for s in job['steps']), f'{file.name}: {name}'
+            assert ('runs-on' in job) == ('steps' in job), 'else it uses a whole workflow'
+            assert all('run' in s or 'uses' in s for s in job.get('steps', [job])), f'{file.name}: {name}'
 
 
 # ---- the form of the code
