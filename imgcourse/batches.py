@@ -178,7 +178,7 @@ def _readable(test, bad):
     if test is None:
         return None
     readable = [f for f in test if f not in bad]
-    if test and not readable:
+    if not readable:
         raise PictureError('None of the test pictures can be read')
     return readable
 

@@ -283,7 +283,7 @@ def stop(self: StopAtNaN, learn: Learner) -> None:
         'put back. Try a tenth of the learning rate (learn.lr_find() helps to find one), or gradient clipping: '
         'cbs=Clip(1.). If it happens with any rate, look for pictures or a loss that give nan.')
 
-# one guard, however often this cell runs
+# %% ../nbs/56_checkpoints.ipynb #488d35c6
 _others = [cb for cb in Learner.default_cbs if cb.__name__ != 'StopAtNaN']
 Learner.default_cbs[:] = [*_others, StopAtNaN]
 

@@ -484,7 +484,7 @@ def plot_bars(
 ) -> None:
     "Bars for the most probable classes."
     top = np.argsort(-probs, kind='stable')[:k]
-    colors = ['tab:blue']*len(top)
+    colors = 'tab:blue'
     if right is not None:
         colors = ['tab:green' if c == right else 'tab:gray' for c in top]
     labels = [f'{printable(classes[c])} {probs[c]:.2f}' for c in top]
@@ -652,7 +652,7 @@ def pretrained(
     metrics: Callable | Sequence[Callable] | None = None, # one or several; None: `accuracy`
     opt_fn: Callable = partial(torch.optim.SGD, momentum=.9), # makes the optimizer
     cbs: Callback | Sequence[Callback] = (), # one or several, for every `fit`
-    loss_fn: Callable = F.cross_entropy, # of `(logprobs, targets)`, class weights say
+    loss_fn: Callable = F.cross_entropy, # of `(logprobs, targets)`; one with class weights, say
     precision: str | None = None, # as for `Learner`
     accumulate: int = 1, # as for `Learner`
     **model_args # passed on to `timm.create_model`

@@ -175,7 +175,7 @@ def live_figure(
         picture.value = print_figure(figure())
         url = f'data:image/png;base64,{b64encode(picture.value).decode()}'
         still.update(HTML(f'<img class="still-{mark}" alt="the figure" src="{url}">'))
-        style.value = f'<style>{swap}</style>' # while the widgets live, one picture at a time, also for a moment
+        style.value = f'<style>{swap}</style>' # swaps both at once: at no moment are there two
     return widgets.VBox([picture, style]), draw
 
 # %% ../nbs/07_plain_english.ipynb #bc2ccc1d
