@@ -29,7 +29,10 @@ setup(
     python_requires=f'>={cfg["min_python"]}',
     packages=['imgcourse', 'imgcourse.lessons'],
     package_dir={'imgcourse': 'imgcourse', 'imgcourse.lessons': 'nbs'},
-    package_data={'imgcourse': ['*.j2', '*.json', '*.pyi', 'py.typed'], 'imgcourse.lessons': ['*.ipynb', '*.jpg']},
+    package_data={
+        'imgcourse': ['*.css', '*.j2', '*.js', '*.json', '*.pyi', 'py.typed'],
+        'imgcourse.lessons': ['*.ipynb', '*.jpg', '*/*.ipynb', '*/*.svg'],
+    },
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={

@@ -15,11 +15,14 @@ try:
     import numpy as np, pandas as pd, matplotlib.pyplot as plt, torch
     from PIL import Image
     from sklearn import metrics
+    from skimage.data import chelsea, coffee
     from sklearn.metrics import log_loss
     from torch import nn
     import torch.nn.functional as F
-    from imgcourse.sketches import SketchSet, contact_sheet, draw_sketch, make_sketches, painters, sketchsets
+    from imgcourse.sketches import (SketchSet, contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes,
+                                    sketchsets)
     from imgcourse.pictures import *
+    from imgcourse.live import *
     from imgcourse.transforms import *
     from imgcourse.batches import *
     from imgcourse.sources import *

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'as_bytes', 'cache_dir', 'text_hash',
            'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'warn_user', 'check_pictures', 'list_pictures',
-           'pictures_by_class', 'printable', 'show_images', 'check_number']
+           'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number']
 
 # %% ../nbs/50_pictures.ipynb #e3f46d44
 import hashlib, html, io, math, os, re, sys, warnings
@@ -346,6 +346,28 @@ def show_images(
         ax.set_title(printable(title), fontsize=size, color=colors[k] if colors else 'black', parse_math=False)
     fig.tight_layout()
     return axs
+
+# %% ../nbs/50_pictures.ipynb #d135de0e
+def sharp_figures(
+    quality: int = 60, # of the JPEG files, 1 to 95
+) -> None:
+    "In a notebook, matplotlib's figures come with two dots for each pixel of the page. Elsewhere nothing changes."
+    if not in_notebook():
+        return
+    import matplotlib.pyplot as plt
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+    plt.close(plt.figure()) # from here on the notebook's own way to draw is set, and can be replaced
+
+    def draw(fig):
+        data = print_figure(fig, 'jpeg', dpi=2*fig.dpi, pil_kwargs={'quality': quality})
+        wide, high = Image.open(io.BytesIO(data)).size
+        return data, {'width': wide//2, 'height': high//2}
+
+    formatters = get_ipython().display_formatter.formatters
+    for formatter in formatters.values():
+        formatter.pop(plt.Figure, None)
+    formatters['image/jpeg'].for_type(plt.Figure, draw)
 
 # %% ../nbs/50_pictures.ipynb #399916b7
 def check_number(
