@@ -19,8 +19,7 @@ try:
     from sklearn.metrics import log_loss
     from torch import nn
     import torch.nn.functional as F
-    from imgcourse.sketches import (SketchSet, contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes,
-                                    sketchsets)
+    from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes, sketchsets
     from imgcourse.pictures import *
     from imgcourse.live import *
     from imgcourse.transforms import *
@@ -42,6 +41,7 @@ try:
     from imgcourse.export import *
     from imgcourse.report import *
     from imgcourse.inside import *
+    from imgcourse.exercises import check, progress
 finally:
     if _enabled:
         _gc.enable()

@@ -16,19 +16,20 @@ def submission(csv_fname: str | Path, data: ImageClassifierData, probs: np.ndarr
     Raises `ValueError` if the numbers or the ids do not fit."""
 
 class Quiz:
-    """Some validation pictures at random. The learner guesses, then the machine answers."""
+    """Some validation pictures at random, with a few names each. The learner guesses, then the machine answers."""
     idxs: Any
+    options: list
     guesses: Any
     data: ImageClassifierData
-    def __init__(self, data: ImageClassifierData, n: int = 9) -> None: ...
+    def __init__(self, data: ImageClassifierData, n: int = 9, k: int = 4) -> None: ...
     def picture(self, i: int) -> Image.Image: ...
     def show(self, titles: Sequence[str], colors: Sequence[str] = ()) -> None:
         """The pictures, three in a row."""
     def ask(self) -> None:
-        """Show the pictures, and in JupyterLab a list of the classes for each."""
+        """Show the pictures with their names, and in JupyterLab a list of these for each."""
     def answers(self, probs: np.ndarray) -> None:
         """Show what the pictures are, what the machine and what the learner took them for, and both scores. Raises
         `ValueError` for a guess that is no class."""
 
-def show_lists(choices: dict | list, keys: Sequence, options: Sequence[str], cols: int) -> None:
+def show_lists(choices: dict | list, keys: Sequence, options: Sequence[Sequence[str]], cols: int) -> None:
     """In JupyterLab: numbered lists to choose from."""

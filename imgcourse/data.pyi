@@ -60,12 +60,6 @@ class ImageClassifierData:
     ) -> ImageClassifierData:
         """Data from a folder with training and validation folders. Raises `ValueError` if they hold different
         classes."""
-    def class_counts(self) -> pd.DataFrame:
-        """How many pictures each class has."""
-    def check_class(self, y: int) -> int:
-        """Raises `ValueError` that names the classes if there is no class of that number."""
-    def show_batch(self, n: int = 8, cols: int = 4) -> None:
-        """Show random training pictures with their classes. Random numbers drawn later are not changed by it."""
     @classmethod
     def from_folder(
         cls,
@@ -109,6 +103,12 @@ class ImageClassifierData:
     ) -> ImageClassifierData:
         """Data from arrays of pictures and class numbers. Raises `ValueError` on shapes, types or ranges that do not
         fit."""
+    def class_counts(self) -> pd.DataFrame:
+        """How many pictures each class has."""
+    def check_class(self, y: int) -> int:
+        """Raises `ValueError` that names the classes if there is no class of that number."""
+    def show_batch(self, n: int = 8, cols: int = 4) -> None:
+        """Show random training pictures with their classes. Random numbers drawn later are not changed by it."""
     def add_classes(
         self,
         folder: str | Path,

@@ -1,15 +1,14 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 import matplotlib.pyplot as plt
 import torch
-from PIL import Image
 from collections.abc import Sequence
 from imgcourse.learner import Learner
 from torch import nn
 from typing import Any
 
 __all__ = [
-    'kernels', 'slide', 'KernelGrid', 'conv_layers', 'show_filters', 'activations', 'show_activations', 'Peaks',
-    'log_odds', 'last_maps', 'heat_map', 'show_heat_maps', 'hide_pixels',
+    'kernels', 'slide', 'conv_layers', 'show_filters', 'activations', 'show_activations', 'Peaks', 'log_odds',
+    'last_maps', 'heat_map', 'show_heat', 'show_heat_maps', 'hide_pixels',
 ]
 
 kernels: dict
@@ -18,29 +17,18 @@ def slide(picture: torch.Tensor, kernel: str | Sequence[Sequence[float]] | torch
     """Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` for an unknown kernel,
     one that is not three by three, and a picture that is no grey one."""
 
-class KernelGrid:
-    """Nine numbers, and what they make of a picture; in JupyterLab the numbers can be changed. Raises `ValueError` for
-    a kernel that `slide` cannot take."""
-    picture: Any
-    kernel: Any
-    def __init__(self, picture: Image.Image, kernel: str | Sequence[Sequence[float]] = 'outline') -> None: ...
-    def figure(self) -> plt.Figure:
-        """The picture, the kernel, and the sums: black below zero, white above."""
-    def show(self) -> None:
-        """The picture of `figure`, and in JupyterLab nine fields that change it."""
-
 def conv_layers(model: nn.Module) -> dict[str, nn.Conv2d]:
     """The convolutions of a net, by their names."""
 
-def show_filters(model: nn.Module, n: int = 32) -> None:
-    """Draw the kernels of the first convolution, each stretched to the full range of colours. Raises `ValueError` if it
-    does not take coloured pictures."""
+def show_filters(model: nn.Module, x: torch.Tensor, n: int = 4) -> None:
+    """Draw kernels of the first convolution, each stretched to the full range of colors, and below each what it makes
+    of the picture. Raises `ValueError` if the net does not take colored pictures."""
 
 def activations(model: nn.Module, x: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
     """What the layers of a net say of some pictures. Raises `ValueError` for an unknown name, and if these are no net
     and no pictures."""
 
-def show_activations(model: nn.Module, x: torch.Tensor, names: Sequence[str], n: int = 8) -> None:
+def show_activations(model: nn.Module, x: torch.Tensor, names: Sequence[str], n: int = 4) -> None:
     """Draw the strongest maps of some layers, bright where they respond. Raises `ValueError` for a layer whose outputs
     are no maps."""
 
@@ -54,7 +42,7 @@ class Peaks:
     def maps(self, x): ...
     def piece(self, i: int, k: int, least: float = 0.05) -> torch.Tensor:
         """The piece of picture `i` that excites filter `k` most. Raises `ValueError` if `least` is no such part."""
-    def show(self, filters: Sequence[int], n: int = 9) -> None:
+    def show(self, filters: Sequence[int], n: int = 4) -> None:
         """For each filter the pieces that excite it most, each from another picture."""
 
 def log_odds(preds: torch.Tensor) -> torch.Tensor:
@@ -69,7 +57,10 @@ def heat_map(model: nn.Module, x: torch.Tensor, y: torch.Tensor | None = None) -
     transformer are laid out as a square.) Raises `ValueError` for a net without maps, and for classes that it does not
     have."""
 
-def show_heat_maps(learn: Learner, idxs: Sequence[int], cols: int = 6) -> None:
+def show_heat(ax: plt.Axes, heat: torch.Tensor) -> None:
+    """Lay a heat map over a picture, the hotter the less transparent."""
+
+def show_heat_maps(learn: Learner, idxs: Sequence[int], cols: int = 3) -> None:
     """Pictures with heat maps of the net's own answers; titles say the class, and where it was wrong what it was taken
     for."""
 

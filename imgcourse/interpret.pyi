@@ -1,12 +1,12 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 import numpy as np
 import pandas as pd
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from imgcourse.data import ImageClassifierData
 from typing import Any
 
 __all__ = [
-    'Interpretation', 'Comparison',
+    'Interpretation', 'Comparison', 'over_seeds',
 ]
 
 class Interpretation:
@@ -53,3 +53,6 @@ class Comparison:
     def plot_scores(self, idxs: Sequence[int], k: int = 4) -> None:
         """Each picture with its class, and beside it, for each net, the probabilities of the classes that it holds for
         most probable."""
+
+def over_seeds(runs: dict[str, Callable[[], float]], seeds: Sequence[int] = (1, 2, 3)) -> pd.DataFrame:
+    """Is a gain more than luck? Trains each variant once with each seed, and compares seed by seed."""

@@ -125,9 +125,12 @@ class Learner:
         """Logprobs of the validation (or test) pictures, in the order of the data set."""
     def test_loader(self) -> DataLoader:
         """The batches of test pictures."""
-    def ask(self, picture: str | Path | Image.Image | np.ndarray, k: int = 5) -> None:
+    def ask(self, picture: str | Path | Image.Image | np.ndarray | None = None, k: int = 5) -> None:
         """What is in a picture? Shows it with bars for its most probable classes, or, outside of notebooks, prints
         these. Raises `PictureError` or `ValueError` if it is no picture."""
+    def show_results(self, n: int = 8, cols: int = 4) -> None:
+        """Validation pictures, spread evenly over the set, with the answers and how probable they are; wrong ones in
+        red."""
     def identity(self) -> dict:
         """What the weights belong to: the architecture and the classes."""
     def weights_file(self, name: str) -> Path:

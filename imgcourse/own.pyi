@@ -2,17 +2,27 @@
 import pandas as pd
 from imgcourse.data import ImageClassifierData
 from imgcourse.interpret import Interpretation
+from imgcourse.learner import Callback
 from imgcourse.nets import KerasNet
 from pathlib import Path
 from typing import Any
 
 __all__ = [
-    'ShortNet', 'read_folder', 'Cleaner',
+    'ShortNet', 'StopAfter', 'read_folder', 'Cleaner',
 ]
 
 class ShortNet(KerasNet):
     """`TrautNet` with layers deleted: two convolutions with poolings and one dense layer are left."""
     def __init__(self, in_shape: tuple[int, int, int], n_classes: int) -> None: ...
+
+class StopAfter(Callback):
+    """Ends a training after the epoch in which its time is over."""
+    order: int
+    seconds: Any
+    start: Any
+    def __init__(self, seconds: float) -> None: ...
+    def before_fit(self, learn): ...
+    def after_epoch(self, learn): ...
 
 def read_folder(
     folder: str | Path,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 __all__ = [
     'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'as_bytes', 'cache_dir', 'text_hash',
     'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'warn_user', 'check_pictures', 'list_pictures',
-    'pictures_by_class', 'printable', 'show_images', 'check_number',
+    'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
 ]
 
 picture_suffixes: tuple
@@ -83,6 +83,9 @@ def show_images(
     **how
 ) -> np.ndarray:
     """Pictures in rows, each with its title above."""
+
+def sharp_figures(quality: int = 60) -> None:
+    """In a notebook, matplotlib's figures come with two dots for each pixel of the page. Elsewhere nothing changes."""
 
 def check_number(
     value: Any,

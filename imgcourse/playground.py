@@ -143,16 +143,17 @@ def _draw_neuron(ax, x, y, values, cmap):
 def train(
     self: Playground,
     epochs: int = 100, # each is one step with all dots
-    n_frames: int = 10, # how often the picture is drawn
+    n_frames: int = 8, # how often the picture is drawn, that of the start aside
 ) -> None:
     "Train, and show how the network changes. Raises `ValueError` if a number is below 1."
     check_number(epochs, 'epochs', 'the number of epochs', least=1, whole=True)
     check_number(n_frames, 'n_frames', 'the number of pictures', least=1, whole=True)
-    shown = [self.figure()]
+    shown, titles = [self.figure()], [f'epoch {self.epoch}']
     for k in range(n_frames):
         self.step(epochs*(k + 1)//n_frames - epochs*k//n_frames)
         shown.append(self.figure())
-    frames(shown)
+        titles.append(f'epoch {self.epoch}')
+    frames(shown, titles, 'A network that learns to tell blue dots from orange ones')
 
 # %% ../nbs/07_plain_english.ipynb #ad9a23f7
 @patch

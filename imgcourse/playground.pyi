@@ -1,14 +1,13 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
-import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from imgcourse.nets import KerasNet
 from torch import nn
 from typing import Any, Literal
 
 __all__ = [
-    'dots', 'Playground', 'live_figure', 'PlainNet', 'MaxNormLinear', 'TrautNet',
+    'dots', 'Playground', 'PlainNet', 'MaxNormLinear', 'TrautNet',
 ]
 
 def dots(kind: Literal['circles', 'moons', 'blobs'], n: int = 200, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,15 +37,8 @@ class Playground:
         """Some steps of the optimizer."""
     def figure(self) -> plt.Figure:
         """Draw the net with its weights, and its decision surface."""
-    def train(self, epochs: int = 100, frames: int = 8) -> None:
-        """Train, and show how the net changes. Raises `ValueError` if a number is below 1."""
-    def show(self) -> None:
-        """The picture of `figure`, and in JupyterLab lists and buttons: other dots, other layers, another rate, 20
-        epochs more, and all anew."""
-
-def live_figure(figure: Callable[[], plt.Figure]) -> tuple[ipywidgets.VBox, Callable[[], None]]:
-    """Show a figure that can change, as a still and as a widget. The widget follows also after the page was loaded
-    again; the still is there when the kernel is gone."""
+    def train(self, epochs: int = 100, n_frames: int = 8) -> None:
+        """Train, and show how the network changes. Raises `ValueError` if a number is below 1."""
 
 class PlainNet(KerasNet):
     """Two pairs of convolutions, each followed by pooling and dropout, then a dense layer (Keras's example for

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    'painters', 'shapes', 'breeds', 'drawings', 'sketchsets', 'contact_sheet', 'draw_sketch', 'SketchSet',
+    'painters', 'shapes', 'breeds', 'drawings', 'sketchsets', 'contact_sheet', 'draw_sketch', 'draw_breed', 'SketchSet',
     'write_tables', 'make_sketches', 'drawn_by',
 ]
 
@@ -20,6 +20,9 @@ def contact_sheet(imgs: list, cols: int = 8) -> Image.Image:
 
 def draw_sketch(kind: str, seed: int | str, sz: int = 128) -> Image.Image:
     """Draw one picture. Raises `ValueError` for a `kind` without a painter."""
+
+def draw_breed(shape: str, fur: str, marking: str, seed: int | str, sz: int = 128) -> Image.Image:
+    """Draw a dog of a breed. Raises `ValueError` for a shape, fur or marking that does not exist."""
 
 @dataclass
 class SketchSet:

@@ -9,6 +9,7 @@ import tarfile
 import venv
 from pathlib import Path
 import pytest
+from browsing import browser, lab, open_lesson # noqa: F401, fixtures
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent/'shared'
