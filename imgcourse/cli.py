@@ -25,12 +25,13 @@ def lesson_files(
     folder = here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
     names = ['[5-8]*.ipynb'] if workshop else ['[0-4]*.ipynb', '[5-8]*.ipynb']
     rooms = [sorted(folder.glob(n)) for n in names]
-    begins = first if isinstance(first, str) else tuple(first) or ''
+    begins = (first,) if isinstance(first, str) else tuple(first) or ('',)
     for files in rooms:
         if found := [f for f in files if f.name.startswith(begins)]:
             return found
     raise ValueError(
-        f'No {"" if workshop else "lesson or "}workshop notebook begins with {first!r}; there are '
+        f'No {"" if workshop else "lesson or "}workshop notebook begins with '
+        f'{" or ".join(map(repr, begins))}; there are '
         f'{", ".join(f.stem for files in rooms for f in files)} (appendices are to be read: imgcourse lab)')
 
 # %% ../nbs/91_command.ipynb #94ad55e2

@@ -296,7 +296,7 @@ def _unpacked(x):
     return x
 
 # %% ../nbs/63_exercises.ipynb #f8065e8f
-sealed: dict[str, str] = {} # the judges of the notebook at hand, sealed, by the numbers of their exercises
+sealed = {} # the judges of the notebook at hand, sealed, by the numbers of their exercises
 
 def judge(
     number: str, # of the exercise, such as '03.2'

@@ -11,6 +11,8 @@ __all__ = [
     'exercises', 'check', 'progress_file', 'solved', 'progress',
 ]
 
+sealed: dict
+
 class Verdict(NamedTuple):
     """What is said of an answer."""
     word: str

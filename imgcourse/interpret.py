@@ -191,11 +191,11 @@ class Comparison:
 @patch
 def table(
     self: Comparison,
-    # a row for each net; columns: accuracy (0 to 1), log loss, sureness (mean probability of the answers, 0 to 1)
+    # a row for each net; columns: accuracy (0 to 1), log loss, confidence (mean probability of the answers, 0 to 1)
 ) -> 'pd.DataFrame':
     "How good the nets are, and how sure of themselves."
     import pandas as pd
-    rows = {name: {'accuracy': net.correct.mean(), 'log loss': net.losses.mean(), 'sureness': net.probs.max(1).mean()}
+    rows = {name: {'accuracy': net.correct.mean(), 'log loss': net.losses.mean(), 'confidence': net.probs.max(1).mean()}
             for name, net in self.nets.items()}
     return pd.DataFrame(rows).T
 
@@ -213,8 +213,8 @@ def pick(
     if not nets:
         raise ValueError(f"Say which nets are right or wrong: pick(right=['{next(iter(self.nets))}'])")
     idxs = np.flatnonzero(np.all([net.correct == ok for net, ok in nets], 0))
-    sureness = np.sum([net.probs.max(1) for net, _ in nets], 0)
-    return idxs[np.argsort(-sureness[idxs], kind='stable')[:n]]
+    confidence = np.sum([net.probs.max(1) for net, _ in nets], 0)
+    return idxs[np.argsort(-confidence[idxs], kind='stable')[:n]]
 
 # %% ../nbs/02b_interpret.ipynb #9150d7cc
 @patch

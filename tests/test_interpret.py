@@ -170,7 +170,7 @@ def test_a_row_for_each_net(three):
     table = three.table()
     assert table.accuracy.tolist() == pytest.approx([1, .5, 1/12])
     assert table.loc['good', 'log loss'] == pytest.approx(-np.log(.9))
-    assert table.sureness.tolist() == pytest.approx([.9, .5, .9], abs=1e-4)
+    assert table.confidence.tolist() == pytest.approx([.9, .5, .9], abs=1e-4)
 
 
 def test_pictures_that_some_nets_get_right(three):
