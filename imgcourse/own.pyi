@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    'ShortNet', 'StopAfter', 'read_folder', 'Cleaner',
+    'ShortNet', 'StopAfter', 'read_folder', 'collect_pictures', 'Cleaner',
 ]
 
 class ShortNet(KerasNet):
@@ -32,6 +32,10 @@ def read_folder(
     on_error: str = 'raise',
 ) -> ImageClassifierData:
     """Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."""
+
+def collect_pictures(folder: str | Path) -> None:
+    """In JupyterLab: a field for the name of a class and a button that adds files to it (on a phone it offers the
+    camera, too). Elsewhere it says how to do that by hand."""
 
 class Cleaner:
     """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of

@@ -406,23 +406,48 @@ def quiz(data):
     return Quiz(data)
 
 
+def truth(quiz): return [quiz.data.classes[k] for k in quiz.data.val_y[quiz.idxs]]
+def others(quiz): return [next(name for name in names if name != t) for names, t in zip(quiz.options, truth(quiz))]
+
+
 @pytest.fixture
 def probs(data, quiz):
-    "A machine that is right, but for the first four pictures of the quiz: there it says the first breed."
+    """A machine that is wrong about the first two pictures of the quiz, and would be about the next two if only it were
+    asked among all breeds."""
     probs = np.full((60, 120), .001)
-    probs[np.arange(60), data.val_y] = .9
-    probs[quiz.idxs[:4]] = 1/120
+    probs[np.arange(60), data.val_y] = .4
+    for i, other in zip(quiz.idxs[:2], others(quiz)):
+        probs[i, data.classes.index(other)] = .6
+    for i, names in zip(quiz.idxs[2:4], quiz.options[2:]):
+        probs[i, next(k for k, name in enumerate(data.classes) if name not in names)] = .6
     return probs
-
-
-def truth(quiz): return [quiz.data.classes[k] for k in quiz.data.val_y[quiz.idxs]]
 
 
 def test_quiz_asks(quiz, capsys):
     quiz.ask()
     assert 'quiz.guesses' in capsys.readouterr().out
     assert len(set(quiz.idxs)) == 9
-    assert [a.get_title() for a in plt.gcf().axes] == [f'{k + 1}' for k in range(9)]
+    titles = [a.get_title().split('\n') for a in plt.gcf().axes]
+    assert titles == [[str(k), *names] for k, names in enumerate(quiz.options, 1)]
+
+
+def test_names_to_choose_from(quiz):
+    "Four of each picture, the right one among them, at no place more than at another."
+    for names, right in zip(quiz.options, truth(quiz)):
+        assert right in names
+        assert len(set(names)) == 4
+        assert names == sorted(names)
+        assert set(names) < set(quiz.data.classes)
+    assert len({tuple(names) for names in quiz.options}) == 9
+    set_seed(0)
+    assert Quiz(quiz.data).options == quiz.options
+
+
+@pytest.mark.parametrize('k, there', [(2, 2), (7, 7), (500, 120)])
+def test_quiz_with_more_or_fewer_names(data, k, there):
+    quiz = Quiz(data, 3, k)
+    assert [len(set(names)) for names in quiz.options] == [there]*3
+    assert all(right in names for names, right in zip(quiz.options, truth(quiz)))
 
 
 def test_quiz_without_guesses(quiz, probs, capsys):
@@ -431,21 +456,28 @@ def test_quiz_without_guesses(quiz, probs, capsys):
 
 
 def test_quiz_answers(quiz, probs, capsys):
+    "The machine chooses among the same names."
     quiz.guesses = truth(quiz)[:3] + ['']*6
     quiz.answers(probs)
-    right = 5 + truth(quiz)[:4].count(quiz.data.classes[0])
-    assert f'the machine {right} of 9, you 3 of 9' in capsys.readouterr().out
+    assert 'the machine 7 of 9, you 3 of 9' in capsys.readouterr().out
     titles = [a.title for a in plt.gcf().axes]
-    assert [t.get_color() for t in titles].count('green') == right
-    assert titles[8].get_text() == f'{truth(quiz)[8]}\nmachine: {truth(quiz)[8]}'
+    assert [t.get_color() for t in titles] == ['firebrick']*2 + ['green']*7
+    right, wrong = truth(quiz), others(quiz)
+    assert titles[0].get_text() == f'{right[0]}\nmachine: {wrong[0]}\nyou: {right[0]}'
+    assert titles[2].get_text() == f'{right[2]}\nmachine: {right[2]}\nyou: {right[2]}'
+    assert titles[8].get_text() == f'{right[8]}\nmachine: {right[8]}'
 
 
-def test_guesses_that_are_no_breeds(quiz, probs):
-    quiz.guesses[0] = truth(quiz)[0][:-1]
-    with pytest.raises(ValueError, match=rf'Did you mean.*{truth(quiz)[0]}'):
-        quiz.answers(probs)
-    with pytest.raises(ValueError, match='Did you mean'):
-        quiz.ask()
+@pytest.mark.parametrize('spoil', [
+    lambda quiz: truth(quiz)[1][:-1],
+    lambda quiz: next(name for name in quiz.data.classes if name not in quiz.options[1]),
+], ids=['misspelt', 'another breed'])
+def test_guesses_that_are_not_among_the_names(quiz, probs, spoil):
+    quiz.guesses[:2] = truth(quiz)[0], spoil(quiz)
+    message = f'Picture 2: {quiz.guesses[1]!r} is not among its names, {", ".join(quiz.options[1])}'
+    for ask in (quiz.ask, lambda: quiz.answers(probs)):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            ask()
 
 
 def test_a_guess_too_few(quiz, probs):
@@ -466,6 +498,12 @@ def test_quiz_of_no_pictures(data, n):
         Quiz(data, n)
 
 
+@pytest.mark.parametrize('k', [0, 1, 2.5])
+def test_quiz_without_a_choice(data, k):
+    with pytest.raises(ValueError, match=r'k is the number of names.*at least 2'):
+        Quiz(data, k=k)
+
+
 def test_quiz_with_widgets(data, monkeypatch):
     "What is chosen in the lists arrives in `guesses`."
     shown = []
@@ -473,10 +511,12 @@ def test_quiz_with_widgets(data, monkeypatch):
     monkeypatch.setattr('IPython.display.display', shown.append)
     quiz = Quiz(data, 4)
     quiz.ask()
-    lists = shown[-1].children
-    assert len(lists) == 4
-    assert len(lists[0].options) == 121
-    lists[2].value = lists[2].options[5]
-    assert quiz.guesses == ['', '', lists[2].options[5], '']
+    grid, note = shown
+    lists = grid.children
+    assert [d.options for d in lists] == [('', *names) for names in quiz.options]
+    assert [d.description for d in lists] == ['1', '2', '3', '4']
+    assert 'lists here to choose from' in note.data, 'for whoever has no widgets'
+    lists[2].value = quiz.options[2][3]
+    assert quiz.guesses == ['', '', quiz.options[2][3], '']
     quiz.ask()
-    assert shown[-1].children[2].value == quiz.guesses[2], 'asking again keeps the guesses'
+    assert [d.value for d in shown[2].children] == quiz.guesses, 'asking again keeps the guesses'

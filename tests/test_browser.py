@@ -1,9 +1,11 @@
 """The lessons in JupyterLab, in a browser, as a learner has them: `imgcourse lab`, the kernel, plots, help, and the
 widgets, which no other test clicks."""
+import io
 import re
 
 import pytest
 from browsing import MINUTE, kinds, loaded, printed
+from imgcourse.sketches import draw_sketch
 
 pytestmark = pytest.mark.e2e
 
@@ -21,6 +23,24 @@ def test_lesson_from_top_to_bottom(open_lesson):
     for before, after in zip(nb.stored, cells):
         assert kinds(before) <= kinds(after), f'tables and plots as in the book:\n{after["source"]}'
     assert nb.page.locator('.jp-OutputArea-output table').count() >= 5
+    ask_about_a_file(nb, nb.find('learn.ask()'))
+
+
+def ask_about_a_file(nb, i):
+    "By the button that `learn.ask()` shows: bars appear below it, and the note for whoever has no button is hidden."
+    from playwright.sync_api import expect
+    nb.js(f'nb.content.scrollToItem({i})')
+    button = nb.cell(i).get_by_role('button', name='Choose a picture')
+    expect(button).to_be_visible(timeout=MINUTE)
+    expect(nb.cell(i).locator('.imgcourse-note')).to_be_hidden()
+    data = io.BytesIO()
+    draw_sketch('cat', 1).save(data, 'png')
+    with nb.page.expect_file_chooser() as chooser:
+        button.click()
+    chooser.value.set_files({'name': 'cat.png', 'mimeType': 'image/png', 'buffer': data.getvalue()})
+    answer = nb.cell(i).get_by_role('img', name='What was drawn about cat.png')
+    expect(answer).to_be_visible(timeout=MINUTE)
+    assert loaded(answer)
 
 
 # ---- widgets
@@ -33,11 +53,13 @@ def test_quiz(open_lesson):
     nb.run(i)
     lists = nb.cell(i).locator('select')
     assert loaded(nb.cell(i).locator('img')) and lists.count() == 9
+    assert [names.locator('option').count() for names in lists.all()] == [1 + 4]*9
+    assert nb.cell(i).locator('.imgcourse-note').is_hidden()
     breeds = nb.says("print(*(data.classes[y] for y in data.val_y[quiz.idxs]), sep='\\n')").split()
     for k, breed in enumerate(breeds):
         lists.nth(k).select_option(breed)
     is_first = lists.nth(0).evaluate('l => l.selectedIndex') == 1
-    lists.nth(0).select_option(index=2 if is_first else 1) # another breed
+    lists.nth(0).select_option(index=2 if is_first else 1) # another of its names
     cell, out = nb.add('quiz.answers(np.eye(data.c)[data.val_y])')
     assert 'Right: the machine 9 of 9, you 8 of 9.' in out and loaded(cell.locator('img'))
 

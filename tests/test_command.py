@@ -1,4 +1,6 @@
-"The commands `run`, `data`, `doctor` and `lab`, and what is common to all (train, predict: test_report, test_export)."
+"""The commands `run`, `progress`, `data`, `doctor` and `lab`, and what is common to all (train, predict: test_report,
+test_export)."""
+import json
 import os
 import re
 import signal
@@ -201,8 +203,15 @@ def test_a_beginning_finds_a_lesson_or_else_the_workshop():
     assert stems('5') == [n for n in stems('', True) if n[0] == '5']
 
 
+def test_several_beginnings():
+    assert stems(['04', '02b']) == ['02b_interpret', '04_fine_tuning']
+    assert stems(['51', '57']) == [n for n in stems('', True) if n.startswith(('51', '57'))]
+    assert stems([]) == stems()
+
+
 @pytest.mark.parametrize('argv, why, names', [
-    (['run', '77'], "No lesson or workshop notebook begins with '77'", ['01_data_look', '50_pictures']),
+    (['run', '77'], "No lesson or workshop notebook begins with '77'; there are", ['01_data_look', '50_pictures']),
+    (['run', '77', '4'], "No lesson or workshop notebook begins with '77' or '4'; there are", ['01_data_look']),
     (['run', '91'], 'appendices are to be read: imgcourse lab', ['01_data_look']),
     (['run', '--workshop', '03'], "No workshop notebook begins with '03'", ['50_pictures']),
 ])
@@ -212,19 +221,36 @@ def test_run_names_what_there_is(capsys, argv, why, names):
     assert why in err and all(n in err for n in names) and ('01_data_look' in err) == ('01_data_look' in names)
 
 
+@pytest.fixture
+def ran(monkeypatch):
+    "What was run: the names of notebooks, and whether only their fronts."
+    names = []
+    class Pretended:
+        def __init__(self, file, out, front=False): self.file, self.front = file, front
+        def finish(self):
+            names.append((self.file.stem, self.front))
+            return 1.5, 'fine', True
+    monkeypatch.setattr(cli, 'LessonRun', Pretended)
+    return names
+
+
 @pytest.mark.parametrize('argv, kind', [
-    ([], 'lessons'), (['--workshop'], 'workshop notebooks'), (['55'], 'workshop notebook'), (['03'], 'lesson')])
-def test_run_says_what_it_runs(tmp_path, monkeypatch, capsys, argv, kind):
-    ran = []
-    def pretend(file, out):
-        ran.append(file.stem)
-        return 1.5, 'fine', True
-    monkeypatch.setattr(cli, 'run_lesson', pretend)
-    assert main(['run', *argv, '--out', str(tmp_path)]) == 0
+    ([], 'lessons'), (['--workshop'], 'workshop notebooks'), (['55'], 'workshop notebook'), (['03'], 'lesson'),
+    (['03', '02b'], 'lessons')])
+@pytest.mark.parametrize('front', [[], ['--front']])
+def test_run_says_what_it_runs(tmp_path, ran, capsys, argv, kind, front):
+    assert main(['run', *argv, *front, '--out', str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert ran == (stems('', True) if argv == ['--workshop'] else stems(*argv))
-    assert out.startswith(f'{len(ran)} {kind}; ') and f'{ran[0]}.html' in out
-    assert re.search(rf'^{ran[-1]} +1\.5  fine$', out, re.M)
+    names = stems('', True) if argv == ['--workshop'] else stems(argv)
+    assert ran == [(name, bool(front)) for name in names]
+    assert out.startswith(f'{len(names)} {kind}; ') and f'{names[0]}.html' in out
+    assert re.search(rf'^{names[-1]} +1\.5  fine$', out, re.M)
+    assert figures(tmp_path) == figures(lesson_files()[0].parent) != {}
+
+
+def figures(folder):
+    "The diagrams that lessons show."
+    return {f.name: f.read_bytes() for f in (folder/'figures').iterdir()}
 
 
 def test_run_does_not_write_over_the_lessons(capsys):
@@ -234,15 +260,38 @@ def test_run_does_not_write_over_the_lessons(capsys):
 
 @pytest.mark.e2e
 def test_run_is_stopped_by_ctrl_c(tmp_path):
-    "In the middle of a lesson: a line, the usual exit code, and nothing goes on."
+    "In the middle of a lesson: a line, the usual exit code, and nothing goes on, nor does the next lesson's kernel."
     p = subprocess.Popen(
-        [IMGCOURSE, 'run', '01', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, preexec_fn=interruptible)
-    assert '1 lesson;' in p.stdout.readline()
+        [IMGCOURSE, 'run', '01', '02b', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True, preexec_fn=interruptible)
+    assert '2 lessons;' in p.stdout.readline()
     time.sleep(8)
+    kernels = psutil.Process(p.pid).children(recursive=True)
+    assert len(kernels) >= 2
     os.killpg(p.pid, signal.SIGINT)
     _, err = p.communicate(timeout=60)
     assert p.returncode == 130 and 'Traceback' not in err and err.splitlines()[-1] == 'imgcourse: stopped', err
+    assert not psutil.wait_procs(kernels, 20)[1]
+
+
+# ---- progress
+
+
+def test_progress(tmp_path, monkeypatch, capsys):
+    file = tmp_path/'progress.json'
+    monkeypatch.setenv('IMGCOURSE_PROGRESS', str(file))
+    for solved in ([], ['03.1', '03.2']):
+        file.write_text(json.dumps({'solved': solved}))
+        assert main(['progress']) == 0
+        *lines, last = capsys.readouterr().out.splitlines()
+        row = next(line for line in lines if '03 lr finding' in line)
+        n, of = re.search(r'finding +(\d+) +(\d+) ', row).groups()
+        assert int(n) == len(solved) < int(of)
+        assert re.fullmatch(rf'{len(solved)} of \d+ exercises are solved', last)
+    file.write_text('no JSON')
+    assert main(['progress']) == 2
+    err = capsys.readouterr().err
+    assert f'{file} cannot be read' in err and len(err.splitlines()) == 1
 
 
 # ---- lab
@@ -288,26 +337,37 @@ def test_lab_begins_with_the_first_lesson(tmp_path, started):
     assert sum('default_url' in option for option in started[2]) == 1, 'JupyterLab takes one alone'
 
 
+def notebooks(folder):
+    return {str(f.relative_to(folder)) for f in folder.rglob('*.ipynb')}
+
+
 def test_lab_copies_all_and_jupyterlab_trusts_the_copies(tmp_path, started, capsys):
-    assert main(['lab', str(tmp_path/'mine')]) == 7
-    names = sorted(f.name for f in (tmp_path/'mine').iterdir())
+    "Exercises, solutions and diagrams, too, in folders of their own, where the lessons look for them."
+    mine, theirs = tmp_path/'mine', lesson_files()[0].parent
+    assert main(['lab', str(mine)]) == 7
+    names = notebooks(mine)
     assert f'{len(names)} notebooks are new' in capsys.readouterr().out
-    assert names == sorted({f.name for f in lesson_files()[0].parent.glob('*.ipynb')} - {'index.ipynb'})
+    assert names == notebooks(theirs) - {'index.ipynb'}
+    assert {'exercises/02_three_lines.ipynb', 'solutions/02_three_lines.ipynb'} < names
+    assert figures(mine) == figures(theirs) != {}
     notary = nbformat.sign.NotebookNotary(data_dir=str(tmp_path/'jupyter'))
     for name in names:
-        assert notary.check_signature(nbformat.read(tmp_path/'mine'/name, 4)), name
+        assert notary.check_signature(nbformat.read(mine/name, 4)), name
 
 
 def test_lab_twice(tmp_path, started, capsys):
     "What the learner has written stays; what is new or was lost comes again."
     mine = tmp_path/'mine'
     main(['lab', str(mine)])
-    text = (mine/'02_three_lines.ipynb').read_text().replace('three lines', 'my lines')
-    (mine/'02_three_lines.ipynb').write_text(text)
-    (mine/'05_dog_breeds.ipynb').unlink()
+    texts = {name: (mine/name).read_text() + ' ' for name in ('02_three_lines.ipynb', 'exercises/02_three_lines.ipynb')}
+    for name, text in texts.items():
+        (mine/name).write_text(text)
+    lost = mine/'05_dog_breeds.ipynb', mine/'exercises'/'05_dog_breeds.ipynb'
+    for file in lost:
+        file.unlink()
     capsys.readouterr()
-    assert main(['lab', str(mine)]) == 7 and capsys.readouterr().out.startswith('1 notebooks are new')
-    assert (mine/'02_three_lines.ipynb').read_text() == text and (mine/'05_dog_breeds.ipynb').is_file()
+    assert main(['lab', str(mine)]) == 7 and capsys.readouterr().out.startswith('2 notebooks are new')
+    assert texts == {name: (mine/name).read_text() for name in texts} and all(file.is_file() for file in lost)
 
 
 def test_lab_is_stopped_with_its_server(tmp_path, monkeypatch):

@@ -1,6 +1,4 @@
 "Lesson 9: kernels, filters, activations, pieces, heat maps."
-import re
-from base64 import b64encode
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,19 +6,16 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy.signal import correlate2d
 from torch import nn
-from imgcourse import inside
 from imgcourse.data import ImageClassifierData
 from imgcourse.features import create_backbone
 from imgcourse.finetune import binary_loss, dense_head
 from imgcourse.inside import (
-    KernelGrid, Peaks, activations, conv_layers, heat_map, hide_pixels, kernels, last_maps, log_odds, show_activations,
-    show_filters, show_heat_maps, slide)
+    Peaks, activations, conv_layers, heat_map, hide_pixels, kernels, last_maps, log_odds, show_activations,
+    show_filters, show_heat, show_heat_maps, slide)
 from imgcourse.learner import ConvLearner, set_seed
 from imgcourse.nets import ResNet, SimpleNet
-from imgcourse.sketches import draw_sketch
 from imgcourse.transforms import PictureTransform, lite0, tfms_from_model
 
 matplotlib.use('agg')
@@ -88,81 +83,6 @@ def test_what_cannot_be_slid(picture, kernel, why):
         slide(picture, kernel)
 
 
-class Screen:
-    "What a notebook shows: the objects, and what a still was changed to."
-    def __init__(self, monkeypatch):
-        self.shown, self.stills = [], []
-        monkeypatch.setattr('IPython.display.display', self.display)
-
-    def display(self, x, **kwargs):
-        self.shown.append(x)
-        return self
-
-    def update(self, html): self.stills.append(html.data)
-
-
-def test_grid_without_widgets(monkeypatch):
-    screen = Screen(monkeypatch)
-    monkeypatch.setattr(inside, 'in_notebook', lambda: False)
-    KernelGrid(draw_sketch('cat', 1, 32)).show()
-    assert [type(x) for x in screen.shown] == [plt.Figure]
-
-
-@pytest.fixture
-def grid(monkeypatch):
-    "A grid in JupyterLab, its fields, its list, its picture with the still, and the figures that were drawn."
-    screen, draw, grid = Screen(monkeypatch), KernelGrid.figure, KernelGrid(draw_sketch('cat', 1, 32))
-    grid.drawn = []
-    def figure(self):
-        grid.drawn.append(draw(self))
-        return grid.drawn[-1]
-    monkeypatch.setattr(KernelGrid, 'figure', figure)
-    monkeypatch.setattr(inside, 'in_notebook', lambda: True)
-    grid.show()
-    live, cells, grid.known = screen.shown[-1].children
-    (grid.live, grid.style), grid.fields, grid.stills = live.children, cells.children, screen.stills
-    return grid
-
-
-def test_grid_in_jupyterlab(grid):
-    "A changed number changes the picture."
-    assert grid.known.value == 'outline'
-    assert not bytes(grid.live.value)
-    assert [f.value for f in grid.fields] == np.ravel(kernels['outline']).tolist()
-    grid.fields[5].value = 7.
-    assert grid.kernel[1, 2] == 7
-    assert grid.known.value is None
-    assert len(grid.drawn) == 2
-    assert np.allclose(grid.drawn[1].axes[2].images[0].get_array(), slide(grid.picture, grid.kernel))
-    assert kernels['outline'][1] == [-1, 8, -1], 'the known ones stay'
-
-
-def test_still_of_a_grid(grid):
-    "It is the same picture, and hidden as long as the widget lives."
-    grid.fields[5].value = 7.
-    still, = grid.stills
-    assert b64encode(grid.live.value).decode() in still
-    assert re.search('class="(.*?)"', still)[1] in grid.style.value
-
-
-def test_known_kernels_of_a_grid(grid):
-    grid.known.value = 'blur'
-    assert np.allclose(grid.kernel, 1/9)
-    assert np.allclose([f.value for f in grid.fields], 1/9)
-    assert len(grid.drawn) == 2, 'drawn once'
-
-
-@pytest.mark.parametrize('args, why', [
-    ((draw_sketch('cat', 1), 'edge'), r"no kernel 'edge'.*top edges"),
-    ((draw_sketch('cat', 1), [[1, 2, 3]]), '3 × 3'),
-    (('cat.jpg',), 'Pillow picture'),
-    ((Image.new('L', (2, 2)),), 'at least 3 × 3'),
-])
-def test_grids_that_cannot_be(args, why):
-    with pytest.raises(ValueError, match=why):
-        KernelGrid(*args)
-
-
 # ---- layers
 def test_activations_are_what_the_layers_say(learn):
     x = batch(learn.data, 3)
@@ -182,20 +102,29 @@ def test_no_hook_is_left_behind(learn):
     assert not any(m._forward_hooks for m in learn.full.modules())
 
 
-def test_filters(learn):
-    assert next(iter(conv_layers(learn.backbone))) == 'model.conv_stem'
-    show_filters(learn.backbone, 4)
-    w = conv_layers(learn.backbone)['model.conv_stem'].weight[2].permute(1, 2, 0).detach().numpy()
-    drawn = np.asarray(plt.gcf().axes[2].images[0].get_array())
-    assert drawn.min() == 0
-    assert drawn.max() == pytest.approx(1)
-    assert np.corrcoef(drawn.ravel(), w.ravel())[0, 1] > .999
+@pytest.mark.parametrize('n, many', [({}, 4), ({'n': 2}, 2), ({'n': 99}, 32)])
+def test_filters(learn, n, many):
+    "Those that make most of the picture come first; each is stretched, and below it is its map."
+    x = learn.data.val_ds[0][0]
+    show_filters(learn.backbone, x, **n)
+    name, first = next(iter(conv_layers(learn.backbone).items()))
+    assert name == 'model.conv_stem'
+    maps = activations(learn.backbone, x[None], [name])[name][0]
+    best = maps.std((1, 2)).argsort(descending=True)[:many].tolist()
+    axs = plt.gcf().axes
+    assert [a.get_title() for a in axs] == [f'filter {k}' for k in best] + ['']*many
+    for k, above, below in zip(best, axs[:many], axs[many:]):
+        drawn, w = np.asarray(above.images[0].get_array()), first.weight[k].permute(1, 2, 0).detach().numpy()
+        assert drawn.min() == 0
+        assert many == 32 or drawn.max() == pytest.approx(1), 'but for filters that are as good as nothing'
+        assert np.allclose(drawn*np.ptp(w) + w.min(), w, atol=1e-5)
+        assert np.array_equal(below.images[0].get_array(), maps[k])
 
 
 @pytest.mark.parametrize('model', [SimpleNet((8, 8, 3), [4], 2), nn.Conv2d(1, 4, 3)], ids=['dense', 'grey'])
 def test_filters_that_cannot_be_drawn(model):
     with pytest.raises(ValueError, match='three channels'):
-        show_filters(model)
+        show_filters(model, torch.rand(3, 8, 8))
 
 
 def test_strongest_maps_come_first(learn):
@@ -203,6 +132,16 @@ def test_strongest_maps_come_first(learn):
     show_activations(learn.backbone, x, ['model.blocks.1', 'model.blocks.6'], n=3)
     out = activations(learn.backbone, x[None], ['model.blocks.1'])['model.blocks.1'][0].amax((1, 2))
     assert [int(a.get_title()) for a in plt.gcf().axes[:3]] == out.argsort(descending=True)[:3].tolist()
+
+
+def test_four_in_a_row(learn, planted):
+    "Unless another number is named; of fewer pictures, as many as there are."
+    show_activations(learn.backbone, learn.data.val_ds[0][0], ['model.blocks.1', 'model.blocks.6'])
+    assert [a.get_title() != '' for a in plt.gcf().axes] == [True]*8
+    Peaks(planted[0], 'conv').show([0, 1])
+    assert len(plt.gcf().axes) == 8
+    Peaks(planted[0], 'conv').show([0], 99)
+    assert len(plt.gcf().axes) == 12
 
 
 def test_rows_are_in_the_order_that_was_asked_for(learn):
@@ -373,7 +312,7 @@ def test_a_transformer_without_a_backbone(vit_data):
 
 def test_titles_say_what_the_net_says(learn, capsys):
     idxs, names, y = [0, 3, 6, 9], learn.data.classes, learn.data.val_y
-    show_heat_maps(learn, idxs, cols=3)
+    show_heat_maps(learn, idxs, cols=2)
     said = learn.predict().argmax(1)
     titles = [a.get_title() for a in plt.gcf().axes if a.get_title()]
     assert titles == [names[y[i]] if said[i] == y[i] else f'{names[y[i]]},\nsays {names[said[i]]}' for i in idxs]
@@ -384,11 +323,23 @@ def test_titles_say_what_the_net_says(learn, capsys):
 
 def test_maps_lie_below_their_pictures(learn):
     "Four pictures, three in a row: two rows of pictures, each with a row of maps below."
-    show_heat_maps(learn, [0, 3, 6, 9], cols=3)
+    show_heat_maps(learn, [0, 3, 6, 9])
     layers = [len(a.images) for a in plt.gcf().axes]
     assert layers == [1, 1, 1, 2, 2, 2, 1, 0, 0, 2, 0, 0]
     heat = heat_map(learn.full, torch.stack([learn.data.val_ds[i][0] for i in (0, 3, 6, 9)]))
     assert np.allclose(plt.gcf().axes[9].images[1].get_array(), heat[3])
+
+
+def test_heat_lies_over_a_picture():
+    "The hotter, the less of the picture is seen; the scale is the same for each picture."
+    ax, heat = plt.subplots()[1], torch.arange(6).view(2, 3)/10
+    ax.imshow(np.zeros((20, 30, 3)))
+    show_heat(ax, heat)
+    _, above = ax.images
+    assert np.allclose(above.get_array(), heat)
+    assert above.get_clim() == (0, 1)
+    assert (np.diff(above.get_alpha().ravel()) > 0).all()
+    assert 0 < above.get_alpha().min() < above.get_alpha().max() < 1, 'both are seen everywhere'
 
 
 @pytest.mark.parametrize('part', [0, .25, 1])
@@ -421,6 +372,7 @@ def test_looking_does_not_change_what_is_learnt(data):
             Peaks(learn, '0.model.blocks.1').show([0, 1], 2)
             show_heat_maps(learn, [0, 1])
             show_activations(learn.backbone, data.val_ds[0][0], ['model.blocks.1'])
+            show_filters(learn.backbone, data.val_ds[0][0])
         learn.fit(.01, 1)
         return learn.history[-1]
     assert trained(False) == trained(True)
@@ -429,7 +381,7 @@ def test_looking_does_not_change_what_is_learnt(data):
 @pytest.mark.parametrize('call, why', [
     (lambda learn, x: heat_map(learn, x), 'learn.full'),
     (lambda learn, x: activations(learn, x, ['2']), 'learn.full'),
-    (lambda learn, x: show_filters(learn), 'learn.full'),
+    (lambda learn, x: show_filters(learn, x[0]), 'learn.full'),
     (lambda learn, x: heat_map(learn.full, x[0]), r'x\[None\]'),
     (lambda learn, x: activations(learn.full, x, '0.model.blocks.1'), r"names is a list.*\['0.model.blocks.1'\]"),
     (lambda learn, x: activations(learn.full, x, ['model.blocks.1']), r'Did you mean 0\.model\.blocks\.1'),

@@ -1,12 +1,15 @@
 "Lesson 2b: pictures that are right, wrong or uncertain, losses, calibration, several nets side by side."
 import os
+import random
 import sys
+from functools import partial
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from imgcourse.data import ImageClassifierData
-from imgcourse.interpret import Comparison, Interpretation
+from imgcourse.interpret import Comparison, Interpretation, over_seeds
 from imgcourse.transforms import lite0, tfms_from_model
 
 matplotlib.use('agg')
@@ -202,3 +205,34 @@ def test_bars_of_classes_with_odd_names():
     data = ImageClassifierData.from_arrays('.', (x, y), (x, y), tfms=tfms_from_model(lite0, 32), classes=names)
     Comparison(data, {r'$\frac$': np.log(np.full((3, 3), 1/3))}).plot_scores([0, 1, 2])
     plt.gcf().canvas.draw()
+
+
+# ---- several seeds
+def test_gain_and_spread():
+    "Seed by seed: what is common to both variants falls out of the spread."
+    scores = {'plain': [.5, .7, .6], 'better': [.6, .9, .9], 'worse': [.4, .5, .3]}
+    table = over_seeds({name: partial(next, iter(values)) for name, values in scores.items()}, [4, 5, 6])
+    assert list(table.index) == list(scores)
+    assert list(table) == ['seed 4', 'seed 5', 'seed 6', 'mean', 'gain', 'gain / spread']
+    assert table.iloc[:, :3].values.tolist() == list(scores.values())
+    assert table['mean'].tolist() == pytest.approx([.6, .8, .4])
+    assert table.gain.tolist() == pytest.approx([0, .2, -.2])
+    assert table['gain / spread'].tolist() == pytest.approx([np.nan, 2, 2], nan_ok=True) # gains .1, .2, .3
+
+
+def test_seeds_reach_all_random_numbers():
+    "Each run begins anew, whatever the one before it has drawn."
+    seen = []
+    def run():
+        seen.append((random.random(), np.random.rand(), torch.rand(1).item()))
+        return len(seen)
+    table = over_seeds({'one': run, 'other': run}, (3, 8))
+    assert seen[:2] == seen[2:]
+    assert all(a != b for a, b in zip(*seen[:2]))
+    assert table[['seed 3', 'seed 8']].values.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize('seeds', [[], [1], [2, 2]])
+def test_one_seed_has_no_spread(seeds):
+    with pytest.raises(ValueError, match='at least two different seeds'):
+        over_seeds({'one': lambda: pytest.fail('it was trained')}, seeds)

@@ -3,6 +3,8 @@ import re
 import subprocess
 import sys
 from functools import partial
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from imgcourse.learner import (Callback, ConvLearner, Learner, Metrics, Progress
                                make_head, set_seed)
 from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
 
+matplotlib.use('agg')
 TFMS = tfms_from_model(lite0, 64)
 
 
@@ -340,6 +343,41 @@ def test_predictions(data):
     data.test_ds = None
     with pytest.raises(ValueError, match='test_name'):
         learn.predict(is_test=True)
+
+
+@pytest.mark.parametrize('args, idxs, shape', [
+    ({}, [0, 2, 3, 5, 6, 8, 9, 11], (2, 4)),
+    ({'n': 3, 'cols': 2}, [0, 6, 11], (2, 2)),
+    ({'n': 99}, range(12), (3, 4))])
+def test_results_are_shown(data, args, idxs, shape):
+    "Pictures from the first to the last, each with the answer; of six cats and six dogs all are taken for the same."
+    torch.manual_seed(0)
+    learn, ds = ConvLearner.from_model(small_net(), data), data.val_ds
+    probs = np.exp(learn.predict())
+    learn.show_results(**args)
+    axs = plt.gcf().axes
+    assert axs[0].get_gridspec().get_geometry() == shape
+    seen = [(ax.get_title(), ax.title.get_color()) for ax in axs if ax.images]
+    answers = [(f'{data.classes[p.argmax()]} {p.max():.2f}', p.argmax() == y) for p, y in zip(probs, data.val_y)]
+    assert seen == [(words, 'green' if right else 'firebrick') for words, right in (answers[i] for i in idxs)]
+    assert {color for _, color in seen} == {'green', 'firebrick'}
+    assert all(np.array_equal(ax.images[0].get_array(), ds.picture(i)) for ax, i in zip(axs, idxs))
+    plt.close('all')
+
+
+def test_no_results_are_shown(data):
+    with pytest.raises(ValueError, match='n is the number of pictures'):
+        ConvLearner.from_model(small_net(), data).show_results(0)
+
+
+def test_ask_without_a_picture_in_a_program(data, capsys):
+    "There is no button to press; the net is not asked."
+    learn = ConvLearner.from_model(small_net(), data)
+    learn.ask()
+    line, = capsys.readouterr().out.splitlines()
+    assert 'takes a notebook' in line and "learn.ask('cat.jpg')" in line
+    learn.ask(data.val_ds.name(0), k=1)
+    assert re.fullmatch(r'  [01]\.\d{3}  (cats|dogs)', capsys.readouterr().out.rstrip())
 
 
 def test_logprobs():

@@ -3,10 +3,11 @@ import os
 import re
 import subprocess
 import nbformat
+import psutil
 import pytest
 from nbclient import NotebookClient
 from imgcourse import cli
-from imgcourse.cli import lesson_files, main, run_lesson
+from imgcourse.cli import LessonRun, lesson_files, main
 
 NO_NETWORK = {
     'HTTPS_PROXY': 'http://127.0.0.1:9', 'HTTP_PROXY': 'http://127.0.0.1:9', 'HF_HUB_OFFLINE': '1',
@@ -27,6 +28,8 @@ def run_from_the_wheel(wheel_bin, tmp_path):
         assert '<html' in (tmp_path/'out'/f'{name}.html').read_text(encoding='utf-8')[:500]
         cells = nbformat.read(tmp_path/'out'/f'{name}.ipynb', 4).cells
         assert all(c.execution_count for c in cells if c.cell_type == 'code' and c.source.strip())
+        links = re.findall(r'\((figures/.*?)\)', '\n'.join(c.source for c in cells))
+        assert all((tmp_path/'out'/link).is_file() for link in links), 'the page shows its diagrams'
     return run
 
 
@@ -45,20 +48,27 @@ def test_workshop_notebook(run_from_the_wheel, name):
 @pytest.mark.e2e
 @pytest.mark.parametrize('name', ['index', '91_command', '92_all', '93_reference'])
 def test_appendix(tmp_path, name):
-    _, text, ok = run_lesson(lesson_files()[0].parent/f'{name}.ipynb', tmp_path)
+    _, text, ok = LessonRun(lesson_files()[0].parent/f'{name}.ipynb', tmp_path).finish()
     assert ok, text
 
 
 def notebook(*cells):
-    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in cells])
+    "Of cells of code; those that begin with # and a blank are Markdown."
+    def cell(text): return (nbformat.v4.new_markdown_cell if text[0] == '#' else nbformat.v4.new_code_cell)(text)
+    return nbformat.v4.new_notebook(cells=[cell(text) for text in cells])
+
+
+HOOD = '## Under the hood\n\nIn detail.'
 
 
 def test_the_report_of_a_run(tmp_path, monkeypatch, capsys):
     """A line for each notebook, a table at the end. If one fails the others are run all the same, what came out is
     kept, and the exit code tells."""
     nbformat.write(notebook('print("before")\n1/0'), tmp_path/'01_bad.ipynb')
-    nbformat.write(notebook('print("In short: fine")'), tmp_path/'02_good.ipynb')
+    nbformat.write(notebook('print("In short: front")', HOOD, 'print("In short: fine")'), tmp_path/'02_good.ipynb')
     monkeypatch.setattr(cli, 'lesson_files', lambda first='', workshop=False: sorted(tmp_path.glob('*.ipynb')))
+    (tmp_path/'figures').mkdir()
+    (tmp_path/'figures'/'a.svg').write_text('<svg/>')
     out = tmp_path/'out'
     assert main(['run', '--out', str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -70,6 +80,33 @@ def test_the_report_of_a_run(tmp_path, monkeypatch, capsys):
     assert len(lines) == len(words) and all(found), lines
     assert [m[1] for m in found if m.groups()] == [str(out), str(out/'01_bad.ipynb'), str(out/'01_bad.html')]
     assert 'before' in (out/'01_bad.ipynb').read_text()
+    assert (out/'figures'/'a.svg').read_text() == '<svg/>'
+
+
+def test_front_of_a_lesson(tmp_path):
+    "Cells below the heading are neither run nor written; a notebook without it is run as a whole."
+    head, front, rest, out = '# A lesson', 'print("In short: front")', 'print("In short: all of it")', tmp_path/'out'
+    nbformat.write(notebook(head, front, HOOD, rest), tmp_path/'01.ipynb')
+    nbformat.write(notebook(head, front, rest), tmp_path/'50.ipynb')
+    out.mkdir()
+    lessons = [LessonRun(tmp_path/f'{name}.ipynb', out, front=True) for name in ('01', '50')]
+    assert [lesson.finish()[1:] for lesson in lessons] == [('front', True), ('all of it', True)]
+    assert [len(nbformat.read(out/f'{name}.ipynb', 4).cells) for name in ('01', '50')] == [2, 3]
+    assert ['all of it' in (out/f'{name}.html').read_text() for name in ('01', '50')] == [False, True]
+
+
+def test_a_lesson_that_waits(tmp_path):
+    "Its kernel has imported the course when its turn comes, but no cell runs before; if it never comes, it ends."
+    note, others = tmp_path/'note', set(psutil.Process().children())
+    code = f'open({str(note)!r}, "w").close()', 'import sys\nprint("In short:", "imgcourse.all" in sys.modules)'
+    nbformat.write(notebook(*code), tmp_path/'01.ipynb')
+    (tmp_path/'out').mkdir()
+    never, later = (LessonRun(tmp_path/'01.ipynb', tmp_path/'out') for _ in range(2))
+    never.kill()
+    assert not note.exists() and not list((tmp_path/'out').iterdir())
+    assert later.finish()[1:] == ('True', True) and note.exists()
+    assert not psutil.wait_procs(set(psutil.Process().children()) - others, 20)[1], 'kernels that go on'
+    later.kill() # what has ended may be ended again
 
 
 class Watched(NotebookClient):

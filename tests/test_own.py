@@ -1,12 +1,13 @@
 "Lesson 8: classes of one's own, folders of every layout, a net with layers deleted, cleaning up."
 from pathlib import Path
+from types import SimpleNamespace
 import numpy as np, pytest
 from imgcourse import own
 from imgcourse.data import ImageClassifierData
 from imgcourse.interpret import Interpretation
 from imgcourse.learner import ConvLearner
 from imgcourse.ondevice import random_flip
-from imgcourse.own import Cleaner, ShortNet, read_folder
+from imgcourse.own import Cleaner, ShortNet, StopAfter, read_folder
 from imgcourse.pictures import PictureError
 from imgcourse.playground import TrautNet
 from imgcourse.sketches import draw_sketch
@@ -113,6 +114,28 @@ def test_names_of_the_validation_folder(few, name):
 def test_short_net_is_a_part_of_trauts():
     short, full = (sum(p.numel() for p in net((64, 64, 3), 2).parameters()) for net in (ShortNet, TrautNet))
     assert 0 < short < full
+
+
+# ---- as much time for each
+def test_training_ends_after_the_epoch_in_which_its_time_is_over(few, monkeypatch):
+    "Here a minute for each look at the clock; the next training has as much time again."
+    monkeypatch.setattr(own, 'time', SimpleNamespace(perf_counter=iter(range(0, 6000, 60)).__next__))
+    learn = ConvLearner.pretrained(lite0, data_of(few), precompute=True)
+    learn.silent()
+    stop = StopAfter(150)
+    learn.fit(.01, 9, cbs=stop)
+    assert len(learn.history) == 3
+    assert 'accuracy' in learn.history[-1], 'the last epoch is whole'
+    learn.fit(.01, 9, cbs=stop)
+    assert len(learn.history) == 6
+    learn.fit(.01, 2, cbs=stop)
+    assert len(learn.history) == 8, 'it was ready before'
+
+
+@pytest.mark.parametrize('seconds', [0, -1, '10'])
+def test_no_time_at_all(seconds):
+    with pytest.raises(ValueError, match=r'seconds is the time for training.*above 0'):
+        StopAfter(seconds)
 
 
 # ---- cleaning up

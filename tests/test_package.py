@@ -1,5 +1,6 @@
 "What `pip install imgcourse` gives: the wheel alone, outside of the repository, without a network."
 import os
+import re
 import subprocess
 import zipfile
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[1]
+LESSONS = '*.ipynb', 'exercises/*.ipynb', 'solutions/*.ipynb', 'figures/*.svg'
 OFFLINE = {'HTTPS_PROXY': 'http://127.0.0.1:9', 'HTTP_PROXY': 'http://127.0.0.1:9', 'HF_HUB_OFFLINE': '1'}
 
 
@@ -21,9 +23,12 @@ def test_wheel_holds_what_it_should(dist):
     sdist, = dist.glob('*.tar.gz')
     names = set(zipfile.ZipFile(wheel).namelist())
     assert max(wheel.stat().st_size, sdist.stat().st_size) < 5e6
-    assert {f'imgcourse/lessons/{f.name}' for f in (ROOT/'nbs').glob('*.ipynb')} <= names
+    files = [f.relative_to(ROOT/'nbs') for kind in LESSONS for f in (ROOT/'nbs').glob(kind)]
+    assert len({f.parent for f in files}) == len(LESSONS), 'some of each kind'
+    assert {f'imgcourse/lessons/{f.as_posix()}' for f in files} <= names
+    assert {f'imgcourse/{name}' for name in ('live.js', 'live.css', 'exercises.json', 'py.typed')} <= names
     assert {f'imgcourse/{f.name}' for f in (ROOT/'imgcourse').iterdir() if f.is_file()} <= names
-    assert not [n for n in names if 'test' in n.lower() or 'shared' in n or n.endswith(('.tgz', '.pyc'))]
+    assert not [n for n in names if re.search(r'shared|(^|/)(conf)?tests?[/_.]|\.(tgz|pyc)$', n)]
 
 
 def test_the_package_is_the_wheel(wheel_bin, tmp_path):
@@ -49,8 +54,9 @@ def test_a_lesson_from_the_wheel(wheel_bin, tmp_path):
 
 def test_lessons_are_copied_and_never_over_the_learners_own(wheel_bin, tmp_path):
     code = "from imgcourse.cli import copy_lessons; print(len(copy_lessons('mine')))"
-    mine = tmp_path/'mine'
-    assert int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout) == len(list((ROOT/'nbs').glob('*.ipynb'))) - 1
+    mine, notebooks = tmp_path/'mine', [f for kind in LESSONS[:3] for f in (ROOT/'nbs').glob(kind)]
+    assert int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout) == len(notebooks) - 1
+    assert len(list((mine/'figures').iterdir())) == len(list((ROOT/'nbs'/'figures').iterdir()))
     (mine/'02_three_lines.ipynb').write_text('edited')
     (mine/'03_lr_finding.ipynb').unlink()
     assert int(run(wheel_bin, tmp_path, 'python', '-c', code).stdout) == 1

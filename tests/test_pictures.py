@@ -1,4 +1,5 @@
 "Files of all kinds become pictures, the bad ones are named, folders are listed; and what all modules share."
+import io
 import os
 import re
 import shutil
@@ -6,16 +7,19 @@ import subprocess
 import sys
 import threading
 import warnings
+from base64 import b64decode
 from pathlib import Path
 import matplotlib.pyplot as plt
+import nbformat
 import numpy as np
 import pytest
 import torch
+from nbclient import NotebookClient
 from PIL import Image
 from imgcourse import pictures
 from imgcourse.data import ImageClassifierData
 from imgcourse.pictures import (PictureError, bad_pictures, check_number, check_pictures, list_pictures,
-                                pictures_by_class, printable, read_picture, show_images)
+                                pictures_by_class, printable, read_picture, sharp_figures, show_images)
 from imgcourse.transforms import tfms_from_model
 
 TFMS = tfms_from_model('resnet18', 32)
@@ -409,3 +413,31 @@ def test_show_images_without_titles():
     axs = show_images([np.zeros((4, 4, 3))]*5)
     assert axs.shape == (2, 4) and [ax.get_title() for ax in axs.flat] == ['']*8
     plt.close('all')
+
+
+DRAW = 'plt.figure(figsize=(4, 3))\nplt.imshow(np.random.RandomState(0).rand(64, 64));'
+
+
+def test_figures_of_a_notebook_are_sharp():
+    "Two dots for each pixel of the page, on which a figure is as large as before; JPEG files, the better the larger."
+    code = ('import numpy as np\nimport matplotlib.pyplot as plt', DRAW,
+            'from imgcourse.pictures import sharp_figures\nsharp_figures()', DRAW, 'sharp_figures(quality=95)', DRAW)
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in code])
+    NotebookClient(nb, kernel_name='python3').execute()
+    assert [len(cell.outputs) for cell in nb.cells] == [0, 1, 0, 1, 0, 1], 'each figure is shown once'
+    plain, sharp, better = (cell.outputs[0] for cell in nb.cells[1::2])
+    size = Image.open(io.BytesIO(b64decode(plain.data['image/png']))).size
+    for out in (sharp, better):
+        assert {kind for kind in out.data if kind.startswith('image/')} == {'image/jpeg'}
+        im = Image.open(io.BytesIO(b64decode(out.data['image/jpeg'])))
+        assert im.format == 'JPEG'
+        on_page = out.metadata['image/jpeg']
+        assert [on_page['width'], on_page['height']] == [side//2 for side in im.size]
+        assert np.abs(np.array(im.size) - 2*np.array(size)).max() <= 4
+    assert len(better.data['image/jpeg']) > 1.2*len(sharp.data['image/jpeg'])
+
+
+def test_figures_of_a_program_stay_as_they_are():
+    before = plt.get_fignums(), dict(plt.rcParams)
+    sharp_figures()
+    assert (plt.get_fignums(), dict(plt.rcParams)) == before

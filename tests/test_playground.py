@@ -1,4 +1,6 @@
 "The closing score, the nets of *Plain English* and Traut, and the playground."
+import json
+import re
 import numpy as np
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_max_norm_in_training():
     (lambda: TrautNet((3, 32, 32), 10), 'height, width, channels'),
     (lambda: Playground(hidden=3), 'list of sizes'),
     (lambda: Playground().train(0), 'epochs is .* at least 1'),
-    (lambda: Playground().train(5, frames=0), 'frames is .* at least 1')])
+    (lambda: Playground().train(5, n_frames=0), 'n_frames is .* at least 1')])
 def test_what_cannot_be(make, message):
     with pytest.raises(ValueError, match=message):
         make()
@@ -112,8 +114,22 @@ def test_what_cannot_be(make, message):
 def test_playground_learns(kind, hidden):
     play = Playground(kind, hidden)
     start = play.loss().item()
-    play.train(300, frames=7)
+    play.train(300, n_frames=7)
     assert play.epoch == 300 and play.loss().item() < start/3
+
+
+def test_training_is_a_film(monkeypatch):
+    "A picture of the start, and so many of what comes after it; a second training goes on."
+    shown = []
+    monkeypatch.setattr('IPython.display.display', lambda html: shown.append(html.data))
+    play = Playground()
+    play.train(10, n_frames=4)
+    play.train(1)
+    for html, epochs in zip(shown, ([0, 2, 5, 7, 10], [10]*8 + [11]), strict=True):
+        assert json.loads(re.search('"titles": (.*?])', html)[1]) == [f'epoch {k}' for k in epochs]
+        pictures = re.findall('data:image/webp;base64,[^"]+', html)
+        assert len(pictures) == len(epochs) and len(set(pictures)) == len(set(epochs))
+        assert re.search('<img [^>]*alt="[^"]*epoch (.*?)"', html)[1] == str(epochs[-1]), 'seen at first'
 
 
 gpu = pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU'))
@@ -124,7 +140,7 @@ def test_playground_leaves_random_numbers_alone(device):
     torch.manual_seed(4)
     want = torch.rand(1, device=device)
     torch.manual_seed(4)
-    Playground().train(2, frames=1)
+    Playground().train(2, n_frames=1)
     assert torch.equal(torch.rand(1, device=device), want)
 
 

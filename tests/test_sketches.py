@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from imgcourse import sketches as module
-from imgcourse.sketches import contact_sheet, draw_sketch, drawings, drawn_by, make_sketches, sketchsets
+from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, drawings, drawn_by, make_sketches, sketchsets
 
 
 def thumb(im): return np.asarray(im.resize((4, 4), Image.BOX)).mean(2)
@@ -141,6 +141,36 @@ def test_breeds_need_a_network(breeds):
     print(on_pixels, on_features)
     assert on_pixels < .2
     assert on_features > 2*on_pixels
+
+
+def test_a_dog_of_ones_own():
+    "The background, seen here in a corner, is the seed's; the breed is not."
+    dog = np.asarray(draw_breed('pug', 'brown', 'plain', 4))
+    assert dog.shape == (128, 128, 3)
+    assert np.asarray(draw_breed('pug', 'brown', 'plain', 4, 64)).shape == (64, 64, 3)
+    assert np.array_equal(dog, draw_breed('pug', 'brown', 'plain', 4))
+    for shape in set(module.shapes) - {'pug'}:
+        other = np.asarray(draw_breed(shape, 'brown', 'plain', 4))
+        assert np.array_equal(other[:16, :16], dog[:16, :16])
+        assert (other != dog).any(axis=2).mean() > .05
+    assert not np.array_equal(np.asarray(draw_breed('pug', 'brown', 'plain', 5))[:16, :16], dog[:16, :16])
+
+
+def test_every_breed_can_be_drawn():
+    ways = set(module.breeds.values())
+    assert {shape for shape, _, _ in ways} == set(module.shapes)
+    assert len({draw_breed(*way, 1, 32).tobytes() for way in ways}) == 120
+
+
+@pytest.mark.parametrize('way, message', [
+    (('wolf', 'brown', 'plain'), "no 'wolf'; there are bulldog, spitz"),
+    (('pug', 'blue', 'plain'), "no 'blue'; there are black, grey"),
+    (('pug', 'brown', 'dotted'), "no 'dotted'; there are plain, bibbed"),
+    (('brown', 'pug', 'plain'), "no 'brown'; there are bulldog, spitz"),
+])
+def test_dogs_that_there_are_not(way, message):
+    with pytest.raises(ValueError, match=message):
+        draw_breed(*way, 1)
 
 
 # ---- folders are whole

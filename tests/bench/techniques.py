@@ -69,16 +69,15 @@ def few(data, n, n_val, times=1):
 
 
 @cache
-def cifar(sz, bs, for_lite0):
-    own = PictureTransform([], sz, (.491, .482, .447), (.247, .243, .262))
-    tfms = tfms_from_model(lite0, sz) if for_lite0 else (own, own)
-    return ImageClassifierData.from_paths(get_dataset('cifar10'), bs, tfms, val_name='test')
+def cifar():
+    tfm = PictureTransform([], 32, (.491, .482, .447), (.247, .243, .262))
+    return ImageClassifierData.from_paths(get_dataset('cifar10'), 50, (tfm, tfm), val_name='test')
 
 
 @cache
-def ten(n, aug=(), times=1, sz=32, bs=50, n_val=100, for_lite0=False):
+def ten(n, aug=(), times=1):
     "n pictures of each class of CIFAR-10, in memory."
-    return few(cifar(sz, bs, for_lite0), n, n_val, times).on_device(aug)
+    return few(cifar(), n, 100, times).on_device(aug)
 
 
 @cache
@@ -125,53 +124,64 @@ def fast_net(): return FastNet((32, 32, 3), [8, 16, 32], 10)
 def conv_net(): return ConvNet((32, 32, 3), [20, 40, 80], 10)
 
 
-@row('range test', 'ten classes × 100, `FastNet` from scratch, SGD, 4 epochs: rate 0.01 | the valley of `lr_find`')
+@row('range test', 'ten classes × 200, `FastNet` from scratch, SGD, 3 epochs: rate 0.01 | the valley of `lr_find`')
 def range_test(seed):
-    usual = net(fast_net, ten(100), seed)
-    usual.fit(.01, 4)
-    found = net(fast_net, ten(100), seed)
+    usual = net(fast_net, ten(200), seed)
+    usual.fit(.01, 3)
+    found = net(fast_net, ten(200), seed)
     found.lr_find(1e-4)
-    found.fit(found.sched.suggest().valley, 4)
+    found.fit(found.sched.suggest().valley, 3)
     return last(usual), last(found)
 
 
-@row('augmentation', 'ten classes × 10, `ConvNet` from scratch, each picture 80 times: as it is | flipped and shifted')
+@row('augmentation', 'ten classes × 20, `ConvNet` from scratch, each picture 60 times: as it is | flipped and shifted')
 def augmentation(seed):
     def train(aug):
-        learn = net(conv_net, ten(10, aug, times=40), seed)
-        learn.fit_one_cycle(2, .003)
+        learn = net(conv_net, ten(20, aug, times=20), seed)
+        learn.fit_one_cycle(3, .003)
         return last(learn)
     return train(()), train((random_flip, shift))
 
 
-def fine_tune(seed, rates, freeze_norms=True, sz=32):
-    learn = head(ten(20, (random_flip,), 4, sz, 32, 50, for_lite0=True), seed, opt_fn=Adam)
+@row('unfreezing', '120 breeds, a head, 6 epochs | a head, 4 epochs, then all layers, augmented, 2 epochs')
+def unfreezing(seed):
+    alone = head(many(25, bs=32), seed, opt_fn=Adam)
+    alone.fit_one_cycle(6, 1e-3)
+    learn = head(many(25, bs=32), seed, opt_fn=Adam)
     learn.fit_one_cycle(4, 1e-3)
     learn.unfreeze()
-    learn.bn_freeze(freeze_norms)
-    learn.fit_one_cycle(1, rates)
-    return last(learn)
+    learn.bn_freeze(True)
+    learn.fit_one_cycle(2, [1e-4, 3e-4, 1e-3])
+    return last(alone), last(learn)
 
 
-@row('unfreezing', 'ten classes × 20 at 32 pixels: the head, 5 epochs | the head, 4 epochs, then all layers, 1 epoch')
-def unfreezing(seed):
-    alone = head(ten(20, (random_flip,), 4, 32, 32, 50, for_lite0=True), seed, opt_fn=Adam)
-    alone.fit_one_cycle(5, 1e-3)
-    return last(alone), fine_tune(seed, [1e-4, 3e-4, 3e-3])
+@row('rates by depth', 'cats and dogs × 100, all layers and a fresh head: the best of three rates | 1e-4, 3e-4, 1e-2')
+def rates_by_depth(seed):
+    def train(rates):
+        learn = head(cats(100, 64).on_device([random_flip]), seed)
+        learn.unfreeze()
+        learn.bn_freeze(True)
+        learn.fit_one_cycle(2, rates)
+        return last(learn)
+    return train(3e-4), train([1e-4, 3e-4, 1e-2])
 
 
-@row('rates by depth', 'the same: the best of four single rates, 3e-4 | 1e-4, 3e-4 and, for the head, 3e-3')
-def rates_by_depth(seed): return fine_tune(seed, 3e-4), fine_tune(seed, [1e-4, 3e-4, 3e-3])
+@row('batch norm kept', 'cats and dogs × 100 at 64 pixels, all layers, 1 epoch: it adapts | `bn_freeze(True)`')
+def batch_norm_kept(seed):
+    def train(flag):
+        learn = head(cats(100, 64), seed)
+        learn.fit(3e-3, 3)
+        learn.unfreeze()
+        learn.bn_freeze(flag)
+        learn.fit([1e-5, 1e-4, 1e-3], 1)
+        return last(learn)
+    return train(False), train(True)
 
 
-@row('batch norm kept', 'ten classes × 20 at 64 pixels, all layers at 3e-4: batch norm adapts | `bn_freeze(True)`')
-def batch_norm_kept(seed): return fine_tune(seed, 3e-4, False, 64), fine_tune(seed, 3e-4, True, 64)
-
-
-@row('restarts', 'ten classes × 100, `ConvNet2` from scratch, 7 epochs at 0.01: constant | cycles of 1, 2, 4')
+@row('restarts', 'ten classes × 200, `ConvNet2` from scratch, 7 epochs at 0.01: constant | cycles of 1, 2, 4')
 def restarts(seed):
     def train(**cycles):
-        learn = net(lambda: ConvNet2((32, 32, 3), [10, 20, 40, 80], 10), ten(100), seed)
+        learn = net(lambda: ConvNet2((32, 32, 3), [10, 20, 40, 80], 10), ten(200), seed)
         learn.fit(.01, **cycles)
         return last(learn)
     return train(n_cycle=7), train(n_cycle=3, cycle_len=1, cycle_mult=2)
@@ -207,10 +217,10 @@ def residual_layers(seed):
     return train(lambda: ConvLayer(16, 16)), train(lambda: ResLayer(16))
 
 
-@row('snapshots', '120 breeds × 10, a head, six cycles of an epoch at 0.1: the last | the last four averaged')
+@row('snapshots', '120 breeds × 10, a head, six cycles of one epoch: the last | the last four averaged', 'loss')
 def snapshots(seed):
     learn = head(many(10), seed)
-    learn.fit(.1, 6, cycle_len=1, cycle_save_name='snapshot')
+    learn.fit(.04, 6, cycle_len=1, cycle_save_name='snapshot')
     together = learn.predict_ensemble([f'snapshot_cyc_{i}' for i in range(2, 6)])
     return score(learn.data, np.exp(learn.predict())), score(learn.data, np.exp(together))
 
@@ -220,7 +230,7 @@ def ensemble(seed):
     probs = []
     for k in range(5):
         learn = head(many(5), 10*seed + k)
-        learn.fit_one_cycle(4, .1)
+        learn.fit_one_cycle(4, .04)
         probs.append(np.exp(learn.predict()))
     alone = [score(learn.data, p) for p in probs]
     return Score(*np.mean(alone, 0).tolist()), score(learn.data, np.mean(probs, 0))
