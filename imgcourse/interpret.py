@@ -262,4 +262,4 @@ def over_seeds(
     table = pd.DataFrame(scores).T
     gains = table - table.iloc[0]
     gain, spread = gains.mean(axis=1), gains.std(axis=1)
-    return table.assign(mean=table.mean(axis=1), gain=gain, **{'gain / spread': gain.abs()/spread})
+    return table.assign(mean=table.mean(axis=1), gain=gain, **{'gain / spread': gain/spread})

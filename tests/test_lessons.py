@@ -46,7 +46,7 @@ def test_workshop_notebook(run_from_the_wheel, name):
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize('name', ['index', '91_command', '92_all', '93_reference'])
+@pytest.mark.parametrize('name', ['index', '91_command', '92_all', '93_reference', 'what_can_go_wrong'])
 def test_appendix(tmp_path, name):
     _, text, ok = LessonRun(lesson_files()[0].parent/f'{name}.ipynb', tmp_path).finish()
     assert ok, text
@@ -98,13 +98,14 @@ def test_front_of_a_lesson(tmp_path):
 def test_a_lesson_that_waits(tmp_path):
     "Its kernel has imported the course when its turn comes, but no cell runs before; if it never comes, it ends."
     note, others = tmp_path/'note', set(psutil.Process().children())
-    code = f'open({str(note)!r}, "w").close()', 'import sys\nprint("In short:", "imgcourse.all" in sys.modules)'
+    code = f'open({str(note)!r}, "a").write("x")', 'import sys\nprint("In short:", "imgcourse.all" in sys.modules)'
     nbformat.write(notebook(*code), tmp_path/'01.ipynb')
     (tmp_path/'out').mkdir()
-    never, later = (LessonRun(tmp_path/'01.ipynb', tmp_path/'out') for _ in range(2))
+    never, later, first = (LessonRun(tmp_path/'01.ipynb', tmp_path/'out') for _ in range(3))
     never.kill()
-    assert not note.exists() and not list((tmp_path/'out').iterdir())
-    assert later.finish()[1:] == ('True', True) and note.exists()
+    for lesson, times in ((first, 1), (later, 2)):
+        assert lesson.finish()[1:] == ('True', True)
+        assert note.read_text() == 'x'*times, 'each when its turn comes'
     assert not psutil.wait_procs(set(psutil.Process().children()) - others, 20)[1], 'kernels that go on'
     later.kill() # what has ended may be ended again
 

@@ -244,15 +244,6 @@ def several_looks(seed):
     return score(learn.data, np.exp(log_preds[0])), score(learn.data, np.exp(log_preds).mean(0))
 
 
-@row('weight decay', '120 breeds × 20, a head without dropout, one cycle of 10 epochs: none | 0.1')
-def weight_decay(seed):
-    def train(wds):
-        learn = head(many(20), seed, ps=[0, 0])
-        learn.fit_one_cycle(10, .05, wds=wds)
-        return last(learn)
-    return train(None), train(.1)
-
-
 def largest_losses(data, y, seed):
     "Numbers of training pictures, those first that nets which have not learnt from them find least likely."
     losses = np.zeros(len(y))
@@ -304,7 +295,7 @@ def stored_features(seed):
     return train(False), train(True)
 
 
-# what does not pay, on these sketches
+# what does not pay, on these sketches or on photos
 
 @row('transfer', 'cats and dogs × 50: `FastNet` from scratch at 64 pixels, 20 epochs | a head on features', pays=False)
 def transfer(seed):
@@ -313,6 +304,15 @@ def transfer(seed):
     learn = head(cats(50, 128), seed)
     learn.fit(.01, 5)
     return last(scratch), last(learn)
+
+
+@row('weight decay', '120 breeds × 20, a head without dropout, 10 epochs: none | 0.1', pays=False)
+def weight_decay(seed):
+    def train(wds):
+        learn = head(many(20), seed, ps=[0, 0])
+        learn.fit_one_cycle(10, .05, wds=wds)
+        return last(learn)
+    return train(None), train(.1)
 
 
 def fit_head(seed, **kwargs):
@@ -379,12 +379,12 @@ def as_line(r):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('name', nargs='*', help=f'{", ".join(rows)}; none: all that pay')
+    parser.add_argument('name', nargs='*', help=f'of {list(rows)}; none: all that pay')
     parser.add_argument('--photos', help='a folder that holds cifar10, dogscats and caltech101')
     parser.add_argument('--json', help='a file for all scores')
     args = parser.parse_args()
     if unknown := set(args.name) - set(rows):
-        parser.error(f'There are no rows {unknown}; there are {", ".join(rows)}')
+        parser.error(f'There are no rows {sorted(unknown)}; there are {list(rows)}')
     if args.photos:
         os.environ['IMGCOURSE_DATA'] = args.photos
     columns = 'technique', 'task', 'measure', 'without', 'with', 'gain', 'gain over spread', 'seconds'
