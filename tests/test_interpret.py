@@ -217,7 +217,7 @@ def test_gain_and_spread():
     assert table.iloc[:, :3].values.tolist() == list(scores.values())
     assert table['mean'].tolist() == pytest.approx([.6, .8, .4])
     assert table.gain.tolist() == pytest.approx([0, .2, -.2])
-    assert table['gain / spread'].tolist() == pytest.approx([np.nan, 2, 2], nan_ok=True) # gains .1, .2, .3
+    assert table['gain / spread'].tolist() == pytest.approx([np.nan, 2, -2], nan_ok=True) # gains .1, .2, .3
 
 
 def test_seeds_reach_all_random_numbers():
