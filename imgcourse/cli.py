@@ -19,20 +19,20 @@ def lesson_files(
     first: str | Sequence[str] = '', # how the names begin, '02' say, or several; '' for all
     workshop: bool = False, # only the notebooks of the workshop
 ) -> list[Path]: # sorted by number
-    """The notebooks of the lessons; those of the workshop if no lesson begins like this.
-    Raises `ValueError` if none of them does either."""
+    """The notebooks of the lessons; those of the workshop where no lesson begins like this.
+    Raises `ValueError` if one of the beginnings fits none of them either."""
     here = Path(imgcourse.__file__).parent
     folder = here/'lessons' if (here/'lessons').is_dir() else here.parent/'nbs'
     names = ['[5-8]*.ipynb'] if workshop else ['[0-4]*.ipynb', '[5-8]*.ipynb']
     rooms = [sorted(folder.glob(n)) for n in names]
     begins = (first,) if isinstance(first, str) else tuple(first) or ('',)
-    for files in rooms:
-        if found := [f for f in files if f.name.startswith(begins)]:
-            return found
-    raise ValueError(
-        f'No {"" if workshop else "lesson or "}workshop notebook begins with '
-        f'{" or ".join(map(repr, begins))}; there are '
-        f'{", ".join(f.stem for files in rooms for f in files)} (appendices are to be read: imgcourse lab)')
+    found = {b: next(filter(None, ([f for f in files if f.name.startswith(b)] for files in rooms)), []) for b in begins}
+    if missing := [b for b in begins if not found[b]]:
+        raise ValueError(
+            f'No {"" if workshop else "lesson or "}workshop notebook begins with '
+            f'{" or ".join(map(repr, missing))}; there are '
+            f'{", ".join(f.stem for files in rooms for f in files)} (appendices are to be read: imgcourse lab)')
+    return sorted({f for files in found.values() for f in files})
 
 # %% ../nbs/91_command.ipynb #94ad55e2
 class LessonRun:
@@ -60,7 +60,7 @@ class LessonRun:
         client.km = client.create_kernel_manager()
         client.start_new_kernel()
         client.start_new_kernel_client()
-        client.kc.execute('import imgcourse.all', silent=True)
+        client.kc.execute("__import__('imgcourse.all')", silent=True) # leaves no name behind
         self.turn.wait()
         client.execute()
 
@@ -150,8 +150,8 @@ def _in_turn(files, out, front):
 def copy_lessons(
     folder: str | Path, # made if it is not there
 ) -> list[Path]: # the files that were new
-    """Copy lessons, exercises and solutions, workshop, appendices and pages into a folder; files that are there are
-    left as they are. Raises `FileExistsError` if the folder is a file."""
+    """Copy lessons, exercises and solutions, workshop, appendices and pages into a folder; notebooks that are there
+    are left as they are. Raises `FileExistsError` if the folder is a file."""
     folder, source = Path(folder), lesson_files()[0].parent
     for room in ('', 'exercises', 'solutions'):
         (folder/room).mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ __all__ = [
 ]
 
 def lesson_files(first: str | Sequence[str] = '', workshop: bool = False) -> list[Path]:
-    """The notebooks of the lessons; those of the workshop if no lesson begins like this. Raises `ValueError` if none of
-    them does either."""
+    """The notebooks of the lessons; those of the workshop where no lesson begins like this. Raises `ValueError` if one
+    of the beginnings fits none of them either."""
 
 class LessonRun:
     """A notebook in a fresh kernel, which imports the course while it waits for its turn."""
@@ -37,7 +37,7 @@ def run(
     """Execute lessons, or notebooks of the workshop, from top to bottom and report."""
 
 def copy_lessons(folder: str | Path) -> list[Path]:
-    """Copy lessons, exercises and solutions, workshop, appendices and pages into a folder; files that are there are
+    """Copy lessons, exercises and solutions, workshop, appendices and pages into a folder; notebooks that are there are
     left as they are. Raises `FileExistsError` if the folder is a file."""
 
 def lab(folder: str | Path = 'imgcourse-lessons', options: Sequence[str] = ()) -> int:

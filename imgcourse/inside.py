@@ -63,7 +63,7 @@ def _check_net(model, x=None):
         raise ValueError(f'This takes a net, such as learn.full, not a {type(model).__name__}')
     if x is not None and x.ndim != 4:
         raise ValueError(f'Pictures come as a batch (n, 3, height, width), not {tuple(x.shape)}; '
-                         'for a single one give x[None]')
+                         'a single one is x[None]')
 
 def conv_layers(
     model: nn.Module, # any net
