@@ -388,8 +388,8 @@ Lesson 1       | resnet34                    | resnet34                 | 51
 Lesson 1       | image-kernels               | kernel                   | 09
 Lesson 1       | ReLU                        | ReLU                     | 09
 Lesson 1       | linear layers               | [Ll]inear|two layers     | 09
-Lesson 1       | universal approximation     | universal approximation  | 09
-Lesson 1       | Gradient Descent            | downhill                 | 09
+Lesson 1       | universal approximation     | universal approximation  | 07
+Lesson 1       | Gradient Descent            | against its gradient     | 02
 Lesson 1       | Visualizing and Understand  | show_filters             | 09
 Lesson 1       | lr_find                     | lr_find                  | 03
 Lesson 1       | too large.*diverge          | diverge                  | 03
@@ -416,7 +416,7 @@ Plain English  | five step                   | five steps               | 07
 Plain English  | first stack|second stack    | PlainNet                 | 07
 Plain English  | pooling layers              | MaxPool                  | 07
 Plain English  | translation invariance      | does not matter where    | 07
-Plain English  | Overfitting                 | Overfitting              | 07
+Plain English  | Overfitting                 | memorized                | 07
 Plain English  | error landscape             | Why an optimizer         | 07
 Plain English  | Neural Network Playground   | Playground               | 07
 Plain English  | TensorBoard                 | TensorBoard              | 60
@@ -435,7 +435,7 @@ Traut          | Deleted Layers Model        | ShortNet                 | 08
 Traut          | 10 times higher             | Ten times too high       | 03
 Traut          | ResNet34.*fit_one_cycle     | unfreeze                 | 04
 Traut          | transfer learning           | transfer                 | 08
-Traut          | low-level features          | Layer by layer           | 09
+Traut          | low-level features          | Filters and activations  | 09
 Traut          | weights='imagenet'          | untouched                | 08
 Traut          | coffee_mug                  | coffee mug               | 08
 Traut          | how sure                    | sure                     | 08
