@@ -92,10 +92,18 @@ def finish(
     except KeyboardInterrupt:
         self.kill()
         raise
+    _drop_widgets(nb)
     nbformat.write(nb, self.out/self.file.name)
     page, _ = HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)
     (self.out/f'{self.file.stem}.html').write_text(page, encoding='utf-8')
     return time.perf_counter() - start, fault or headline(nb), not fault
+
+def _drop_widgets(nb):
+    "Lists and buttons do not outlive their kernel; what stands beside them says so."
+    widget = 'application/vnd.jupyter.widget-view+json'
+    for c in nb.cells:
+        if c.cell_type == 'code':
+            c.outputs = [o for o in c.outputs if widget not in o.get('data', {})]
 
 # %% ../nbs/91_command.ipynb #1db6f9aa
 def headline(

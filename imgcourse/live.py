@@ -13,11 +13,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.imports import in_notebook
-from PIL import Image, ImageOps
+from PIL import Image
 if TYPE_CHECKING:
     import ipywidgets
     import matplotlib.pyplot as plt
-
 
 # %% ../nbs/64_live.ipynb #31e7a27b
 def _show(kind, still, data, box='imgcourse-live'):
@@ -230,11 +229,8 @@ def _answer(then, name, content, **_):
     return ''.join(_img(address, alt, f'width: {wide}px; max-width: 100%') for address, wide in pictures)
 
 def _upright(name, content):
+    from imgcourse.pictures import as_picture # brings torch, which the figures above do without
     try:
-        picture = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-        if picture.has_transparency_data:
-            picture = picture.convert('RGBA')
-            picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture)
-        return picture.convert('RGB')
+        return as_picture(Image.open(io.BytesIO(content)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         raise ValueError(f'{name} is no picture, or it is damaged; choose another file') from None

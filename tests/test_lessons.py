@@ -131,3 +131,17 @@ def test_bars_leave_nothing_in_a_notebook():
     nothing = [{'text/html': '', 'text/plain': '<IPython.core.display.HTML object>'}]
     assert [[o.get('data', o) for o in c.outputs] for c in nb.cells] == [[], nothing, nothing, []]
     assert any(re.search(r'<pre>A &lt; B: +75%.*3/4', s) for s in client.shown)
+
+
+@pytest.mark.e2e
+def test_widgets_leave_nothing_in_a_run(tmp_path):
+    "Neither in the notebook nor on the page; the note beside them stays."
+    code = 'from ipywidgets import Text\nfrom imgcourse.live import show_widget\nshow_widget(Text(), "a note")'
+    nbformat.write(notebook(code), tmp_path/'01_widget.ipynb')
+    out = tmp_path/'out'
+    out.mkdir()
+    _, text, ok = LessonRun(tmp_path/'01_widget.ipynb', out).finish()
+    assert ok, text
+    assert 'widget-view' not in (out/'01_widget.ipynb').read_text(encoding='utf-8')
+    page = (out/'01_widget.html').read_text(encoding='utf-8')
+    assert 'a note' in page and 'Text(value=' not in page

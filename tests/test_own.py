@@ -1,4 +1,6 @@
 "Lesson 8: classes of one's own, folders of every layout, a net with layers deleted, cleaning up."
+import io
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np, pytest
@@ -202,3 +204,55 @@ def test_cleaner_in_jupyterlab(cleaner, monkeypatch):
     lists[0].value = 'delete'
     assert cleaner.choice[cleaner.rows.file.iloc[0]] == 'delete'
     assert len(cleaner.changes()) == 1
+
+
+# ---- collecting pictures
+@pytest.fixture
+def collector(tmp_path, monkeypatch):
+    "The field, the button and the line of words that JupyterLab shows."
+    shown = []
+    monkeypatch.setattr(own, 'in_notebook', lambda: True)
+    monkeypatch.setattr(own, 'show_widget', lambda box, otherwise: shown.append(box))
+    own.collect_pictures(tmp_path/'mine')
+    return shown[0].children
+
+
+def upload(button, name, content):
+    button.value = ({'name': name, 'type': '', 'size': len(content), 'content': memoryview(content),
+                     'last_modified': datetime.now(UTC)},)
+
+
+def as_jpeg(seed):
+    data = io.BytesIO()
+    draw_sketch('cat', seed, 64).save(data, 'jpeg')
+    return data.getvalue()
+
+
+def test_pictures_are_collected(collector, tmp_path):
+    "Into the folder of their class; one of the same name takes no other's place."
+    name, button, said = collector
+    name.value = 'mug'
+    upload(button, 'IMG_1.JPG', as_jpeg(1))
+    upload(button, 'IMG_1.JPG', as_jpeg(2))
+    assert said.value == '1 more; mug: 2'
+    files = sorted((tmp_path/'mine'/'mug').iterdir())
+    assert [f.name for f in files] == ['IMG_1-1.jpg', 'IMG_1.jpg']
+    assert [f.read_bytes() for f in files] == [as_jpeg(2), as_jpeg(1)]
+
+
+@pytest.mark.parametrize('name', ['', '..', 'a/b', '.hidden'])
+def test_a_class_that_can_be_no_folder(collector, tmp_path, name):
+    collector[0].value = name
+    upload(collector[1], 'a.jpg', as_jpeg(1))
+    assert 'name that can be a folder' in collector[2].value and not list(tmp_path.rglob('*.jpg'))
+
+
+def test_what_is_no_picture_is_not_kept(collector, tmp_path):
+    collector[0].value = 'mug'
+    upload(collector[1], 'a.jpg', b'no picture')
+    assert 'a.jpg' in collector[2].value and not list(tmp_path.rglob('*.jpg'))
+
+
+def test_collecting_by_hand(tmp_path, capsys):
+    own.collect_pictures(tmp_path)
+    assert 'a folder of its own' in capsys.readouterr().out
