@@ -6,9 +6,9 @@
 __all__ = ['lesson_files', 'LessonRun', 'headline', 'run', 'copy_lessons', 'lab', 'list_data', 'show_progress', 'doctor', 'main']
 
 # %% ../nbs/91_command.ipynb #9431d6f6
-import argparse, ast, os, re, shutil, signal, subprocess, sys, threading, time, warnings
+import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from itertools import count
 from pathlib import Path
 import imgcourse
@@ -36,12 +36,13 @@ def lesson_files(
 
 # %% ../nbs/91_command.ipynb #94ad55e2
 class LessonRun:
-    "A notebook in a fresh kernel, which imports the course while it waits for its turn."
+    "A notebook, to be executed in a fresh kernel."
     def __init__(
         self,
         file: Path, # the notebook
         out: Path, # the folder for the executed notebook and its page
         front: bool = False, # only the cells before the heading `Under the hood`
+        threads: int | None = None, # of the kernel, unless OMP_NUM_THREADS says it; None: as torch chooses
     ):
         import nbformat
         from nbclient import NotebookClient
@@ -50,52 +51,38 @@ class LessonRun:
             hood = [i for i, c in enumerate(nb.cells) if c.source.startswith('## Under the hood')]
             nb.cells = nb.cells[:hood[0] if hood else None]
         options = dict(timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'],
-                       store_widget_state=False) # else the page would load a script from elsewhere
+                       shutdown_kernel='immediate', store_widget_state=False) # else the page would load a script
         self.client = NotebookClient(nb, resources={'metadata': {'path': str(out)}}, **options)
-        self.file, self.out, self.turn = file, out, threading.Event()
-        self.work = ThreadPoolExecutor(1).submit(self._work)
-
-    def _work(self):
-        client = self.client
-        client.km = client.create_kernel_manager()
-        client.start_new_kernel()
-        client.start_new_kernel_client()
-        client.kc.execute("__import__('imgcourse.all')", silent=True) # leaves no name behind
-        self.turn.wait()
-        client.execute()
+        self.file, self.out, self.running = file, out, False
+        self.env = {'OMP_NUM_THREADS': str(threads), **os.environ} if threads else {**os.environ}
 
     def kill(self) -> None:
-        "Ends the kernel, and with it the thread."
-        self.turn.set()
-        while not self.work.done():
+        "Ends it if it is running, in another thread; what came out until then is written."
+        while self.running:
             if process := getattr(getattr(self.client.km, 'provisioner', None), 'process', None):
                 process.kill()
             time.sleep(.1)
 
 # %% ../nbs/91_command.ipynb #3ec7afc7
 @patch
-def finish(
+def execute(
     self: LessonRun,
-) -> tuple[float, str, bool]: # seconds since its turn came, headline figure or error, did it run to its end?
-    "It is its turn: execute all cells. What came out is written even if a cell fails."
+) -> tuple[float, str, bool]: # seconds, headline figure or error, did it run to its end?
+    "Runs all cells. What came out is written even if a cell fails."
     import nbformat
     from nbclient.exceptions import CellExecutionError, DeadKernelError
-    from nbconvert import HTMLExporter
-    nb, start, fault = self.client.nb, time.perf_counter(), None
-    self.turn.set()
+    nb, start, fault, self.running = self.client.nb, time.perf_counter(), None, True
     try:
-        self.work.result()
+        self.client.execute(env=self.env)
     except CellExecutionError as e:
         fault = f'{e.ename}: {e.evalue}'
     except DeadKernelError:
         fault = 'the kernel died; was there too little memory?'
-    except KeyboardInterrupt:
-        self.kill()
-        raise
-    _drop_widgets(nb)
-    nbformat.write(nb, self.out/self.file.name)
-    page, _ = HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)
-    (self.out/f'{self.file.stem}.html').write_text(page, encoding='utf-8')
+    finally:
+        _drop_widgets(nb)
+        nbformat.write(nb, self.out/self.file.name)
+        _write_page(nb, self.out/f'{self.file.stem}.html')
+        self.running = False
     return time.perf_counter() - start, fault or headline(nb), not fault
 
 def _drop_widgets(nb):
@@ -104,6 +91,11 @@ def _drop_widgets(nb):
     for c in nb.cells:
         if c.cell_type == 'code':
             c.outputs = [o for o in c.outputs if widget not in o.get('data', {})]
+
+def _write_page(nb, file):
+    from nbconvert import HTMLExporter
+    page, _ = HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)
+    file.write_text(page, encoding='utf-8')
 
 # %% ../nbs/91_command.ipynb #1db6f9aa
 def headline(
@@ -114,44 +106,56 @@ def headline(
     found = re.findall(r'^In short: (.*)$', '\n'.join(texts), re.M)
     return found[-1] if found else ''
 
+# %% ../nbs/91_command.ipynb #55d10fb9
+def _room():
+    "How many lessons this machine runs well at the same time."
+    import psutil
+    if os.environ.get('IMGCOURSE_FULL') == '1':
+        return 1
+    return max(1, min(4, os.cpu_count(), psutil.virtual_memory().available//2_500_000_000))
+
 # %% ../nbs/91_command.ipynb #8dff9280
 def run(
     first: str | Sequence[str] = '', # which lessons: how their names begin
     out: str | Path = 'imgcourse-run', # the folder for the results
     workshop: bool = False, # only the notebooks of the workshop
     front: bool = False, # of each only the front, what stands before `Under the hood`
+    jobs: int | None = None, # how many are run at the same time; None: as many as the machine has room for
 ) -> int: # exit code: 0 if all notebooks ran to their end, else 1
     "Execute lessons, or notebooks of the workshop, from top to bottom and report."
-    files, out, rows, start = lesson_files(first, workshop), Path(out).resolve(), [], time.perf_counter()
+    from imgcourse.pictures import check_number
+    files, out, start = lesson_files(first, workshop), Path(out).resolve(), time.perf_counter()
     if out == files[0].parent:
         raise ValueError(f'{out} holds the lessons themselves; name another folder')
+    jobs = min(_room() if jobs is None else check_number(jobs, '--jobs', 'how many run at the same time', 1), len(files))
     out.mkdir(parents=True, exist_ok=True)
     _copy_figures(files[0].parent, out)
     kind = 'lesson' if files[0].name < '5' else 'workshop notebook'
-    print(f'{len(files)} {kind}{"s"*(len(files) > 1)}; executed notebooks and pages go to {out}')
-    turns = _in_turn(files, out, front)
-    for i, f in enumerate(files, 1):
-        print(f'[{i}/{len(files)}] {f.stem} … ', end='', flush=True)
-        seconds, text, ok = next(turns)
-        fault = text.split('\n')[0]
-        print(f'{seconds:.1f} s' if ok else f'{seconds:.1f} s, FAILED: {fault}', flush=True)
-        rows.append((f.stem, seconds, text if ok else f'FAILED, see {out/f.name}', ok))
-    width = max(len(r[0]) for r in [(kind,), *rows])
+    many, beside = 's'*(len(files) > 1), f', {jobs} at a time'*(jobs > 1)
+    print(f'{len(files)} {kind}{many}{beside}; executed notebooks and pages go to {out}', flush=True)
+    threads = max(1, os.cpu_count()//jobs) if jobs > 1 else None
+    rows = _side_by_side([LessonRun(f, out, front, threads) for f in files], jobs)
+    width = max(map(len, [kind, *(f.stem for f in files)]))
     print(f'\n{kind.ljust(width)}  seconds  in short')
-    for name, seconds, text, _ in rows:
-        print(f'{name.ljust(width)}  {seconds:7.1f}  {text}')
+    for f, (seconds, text, ok) in zip(files, rows):
+        print(f'{f.stem.ljust(width)}  {seconds:7.1f}  {text if ok else f"FAILED, see {out/f.name}"}')
     print(f'{"all".ljust(width)}  {time.perf_counter() - start:7.1f}  open {out/files[0].stem}.html to read')
-    return 0 if all(r[3] for r in rows) else 1
+    return 0 if all(ok for *_, ok in rows) else 1
 
-def _in_turn(files, out, front):
-    "What each notebook gives; the kernel of the next one is made ready meanwhile."
-    lessons = []
+# %% ../nbs/91_command.ipynb #2ebe544e
+def _side_by_side(lessons, jobs):
+    "What each of them gives, in their order; a line when one is done."
+    pool = ThreadPoolExecutor(jobs)
+    works = {pool.submit(lesson.execute): lesson for lesson in lessons}
     try:
-        for k in range(len(files)):
-            lessons += [LessonRun(f, out, front) for f in files[len(lessons):k + 2]]
-            yield lessons[k].finish()
+        for k, work in enumerate(as_completed(works), 1):
+            seconds, text, ok = work.result()
+            fault = '' if ok else f', FAILED: {text.splitlines()[0]}'
+            print(f'[{k}/{len(lessons)}] {works[work].file.stem}: {seconds:.1f} s{fault}', flush=True)
+        return [work.result() for work in works]
     finally:
-        for lesson in lessons[k + 1:]:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for lesson in lessons:
             lesson.kill()
 
 # %% ../nbs/91_command.ipynb #73a7eea8
@@ -447,6 +451,7 @@ def _run_options(p):
     p.add_argument(
         'first', nargs='*',
         help='run only lessons whose names begin with this, 02 say; or notebooks of the workshop, 55 say')
+    p.add_argument('--jobs', type=int, help='how many run at the same time; else, as many as the machine has room for')
     p.add_argument('--front', action='store_true', help='of each lesson only what stands before Under the hood')
     p.add_argument('--workshop', action='store_true', help='run the notebooks of the workshop, and not the lessons')
     p.add_argument(

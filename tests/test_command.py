@@ -226,10 +226,11 @@ def ran(monkeypatch):
     "What was run: the names of notebooks, and whether only their fronts."
     names = []
     class Pretended:
-        def __init__(self, file, out, front=False): self.file, self.front = file, front
-        def finish(self):
+        def __init__(self, file, out, front=False, threads=None): self.file, self.front = file, front
+        def execute(self):
             names.append((self.file.stem, self.front))
             return 1.5, 'fine', True
+        def kill(self): pass
     monkeypatch.setattr(cli, 'LessonRun', Pretended)
     return names
 
@@ -242,8 +243,8 @@ def test_run_says_what_it_runs(tmp_path, ran, capsys, argv, kind, front):
     assert main(['run', *argv, *front, '--out', str(tmp_path)]) == 0
     out = capsys.readouterr().out
     names = stems('', True) if argv == ['--workshop'] else stems(argv)
-    assert ran == [(name, bool(front)) for name in names]
-    assert out.startswith(f'{len(names)} {kind}; ') and f'{names[0]}.html' in out
+    assert sorted(ran) == [(name, bool(front)) for name in names]
+    assert re.match(rf'{len(names)} {kind}(, \d at a time)?; ', out) and f'{names[0]}.html' in out
     assert re.search(rf'^{names[-1]} +1\.5  fine$', out, re.M)
     assert figures(tmp_path) == figures(lesson_files()[0].parent) != {}
 
@@ -258,16 +259,29 @@ def test_run_does_not_write_over_the_lessons(capsys):
     assert 'name another folder' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('jobs', ['0', '-1', '1.5', 'all'])
+def test_run_refuses_a_number_of_jobs(tmp_path, ran, capsys, jobs):
+    try:
+        assert main(['run', '--jobs', jobs, '--out', str(tmp_path)]) == 2
+    except SystemExit as e:
+        assert e.code == 2
+    assert '--jobs' in capsys.readouterr().err and not ran
+
+
 @pytest.mark.e2e
 def test_run_is_stopped_by_ctrl_c(tmp_path):
-    "In the middle of a lesson: a line, the usual exit code, and nothing goes on, nor does the next lesson's kernel."
+    "In the middle of two lessons: a line, the usual exit code, and nothing goes on, nor does a third lesson begin."
     p = subprocess.Popen(
-        [IMGCOURSE, 'run', '01', '02b', '--out', str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True, preexec_fn=interruptible)
-    assert '2 lessons;' in p.stdout.readline()
-    time.sleep(8)
-    kernels = psutil.Process(p.pid).children(recursive=True)
+        [IMGCOURSE, 'run', '01', '02b', '03', '--jobs', '2', '--out', str(tmp_path)], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=interruptible)
+    assert '3 lessons, 2 at a time;' in p.stdout.readline()
+    for _ in range(600):
+        kernels = psutil.Process(p.pid).children(recursive=True)
+        if len(kernels) >= 2:
+            break
+        time.sleep(.1)
     assert len(kernels) >= 2
+    time.sleep(4)
     os.killpg(p.pid, signal.SIGINT)
     _, err = p.communicate(timeout=60)
     assert p.returncode == 130 and 'Traceback' not in err and err.splitlines()[-1] == 'imgcourse: stopped', err

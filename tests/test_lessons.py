@@ -48,7 +48,7 @@ def test_workshop_notebook(run_from_the_wheel, name):
 @pytest.mark.e2e
 @pytest.mark.parametrize('name', ['index', '91_command', '92_all', '93_reference', 'what_can_go_wrong'])
 def test_appendix(tmp_path, name):
-    _, text, ok = LessonRun(lesson_files()[0].parent/f'{name}.ipynb', tmp_path).finish()
+    _, text, ok = LessonRun(lesson_files()[0].parent/f'{name}.ipynb', tmp_path).execute()
     assert ok, text
 
 
@@ -70,10 +70,10 @@ def test_the_report_of_a_run(tmp_path, monkeypatch, capsys):
     (tmp_path/'figures').mkdir()
     (tmp_path/'figures'/'a.svg').write_text('<svg/>')
     out = tmp_path/'out'
-    assert main(['run', '--out', str(out)]) == 1
+    assert main(['run', '--jobs', '1', '--out', str(out)]) == 1
     lines = capsys.readouterr().out.splitlines()
     words = [r'2 lessons; executed notebooks and pages go to (\S+)',
-             r'\[1/2\] 01_bad … \d+\.\d s, FAILED: ZeroDivisionError.*', r'\[2/2\] 02_good … \d+\.\d s', '',
+             r'\[1/2\] 01_bad: \d+\.\d s, FAILED: ZeroDivisionError.*', r'\[2/2\] 02_good: \d+\.\d s', '',
              'lesson   seconds  in short', r'01_bad   +\d+\.\d  FAILED, see (\S+)', r'02_good  +\d+\.\d  fine',
              r'all      +\d+\.\d  open (\S+) to read']
     found = [re.fullmatch(w, line) for w, line in zip(words, lines)]
@@ -90,24 +90,29 @@ def test_front_of_a_lesson(tmp_path):
     nbformat.write(notebook(head, front, rest), tmp_path/'50.ipynb')
     out.mkdir()
     lessons = [LessonRun(tmp_path/f'{name}.ipynb', out, front=True) for name in ('01', '50')]
-    assert [lesson.finish()[1:] for lesson in lessons] == [('front', True), ('all of it', True)]
+    assert [lesson.execute()[1:] for lesson in lessons] == [('front', True), ('all of it', True)]
     assert [len(nbformat.read(out/f'{name}.ipynb', 4).cells) for name in ('01', '50')] == [2, 3]
     assert ['all of it' in (out/f'{name}.html').read_text() for name in ('01', '50')] == [False, True]
 
 
-def test_a_lesson_that_waits(tmp_path):
-    "Its kernel has imported the course when its turn comes, but no cell runs before; if it never comes, it ends."
-    note, others = tmp_path/'note', set(psutil.Process().children())
-    code = f'open({str(note)!r}, "a").write("x")', 'import sys\nprint("In short:", "imgcourse.all" in sys.modules)'
-    nbformat.write(notebook(*code), tmp_path/'01.ipynb')
-    (tmp_path/'out').mkdir()
-    never, later, first = (LessonRun(tmp_path/'01.ipynb', tmp_path/'out') for _ in range(3))
-    never.kill()
-    for lesson, times in ((first, 1), (later, 2)):
-        assert lesson.finish()[1:] == ('True', True)
-        assert note.read_text() == 'x'*times, 'each when its turn comes'
-    assert not psutil.wait_procs(set(psutil.Process().children()) - others, 20)[1], 'kernels that go on'
-    later.kill() # what has ended may be ended again
+def test_lessons_side_by_side(tmp_path, monkeypatch, capsys):
+    """Each waits for what the other one writes; threads are shared out, unless the user has said how many. Lines come
+    as they end, the table is in order."""
+    def waits(mine, other):
+        return (f'import os, pathlib, time\npathlib.Path("{mine}").touch()\n'
+                f'while not pathlib.Path("{other}").exists(): time.sleep(.1)\n'
+                'print("In short: threads", os.environ["OMP_NUM_THREADS"])')
+    nbformat.write(notebook(waits('a', 'b'), 'time.sleep(2)'), tmp_path/'01.ipynb')
+    nbformat.write(notebook(waits('b', 'a')), tmp_path/'02.ipynb')
+    monkeypatch.setattr(cli, 'lesson_files', lambda first='', workshop=False: sorted(tmp_path.glob('*.ipynb')))
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 6)
+    assert main(['run', '--jobs', '2', '--out', str(tmp_path/'out')]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r'\[1/2\] 02: .*\n\[2/2\] 01: .*\n\n.*\n01 .* threads 3\n02 .* threads 3\n', out), out
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    assert main(['run', '--jobs', '9', '--out', str(tmp_path/'two')]) == 0
+    assert len(re.findall('threads 1\n', capsys.readouterr().out)) == 2
 
 
 class Watched(NotebookClient):
@@ -140,7 +145,7 @@ def test_widgets_leave_nothing_in_a_run(tmp_path):
     nbformat.write(notebook(code), tmp_path/'01_widget.ipynb')
     out = tmp_path/'out'
     out.mkdir()
-    _, text, ok = LessonRun(tmp_path/'01_widget.ipynb', out).finish()
+    _, text, ok = LessonRun(tmp_path/'01_widget.ipynb', out).execute()
     assert ok, text
     assert 'widget-view' not in (out/'01_widget.ipynb').read_text(encoding='utf-8')
     page = (out/'01_widget.html').read_text(encoding='utf-8')
