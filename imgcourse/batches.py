@@ -397,7 +397,7 @@ def _as_pictures(x, name):
         hint = '; add the axis of channels with x[..., None]' if x.ndim == 3 else ''
         raise ValueError(f'{name}: pictures come as an array (n, height, width, 1 or 3), not {x.shape}{hint}')
     if min(x.shape[1:3]) < 4:
-        raise ValueError(f'{name}: {x.shape[2]}×{x.shape[1]} pixels are too few to recognise anything')
+        raise ValueError(f'{name}: {x.shape[2]}×{x.shape[1]} pixels are too few to recognize anything')
     return as_bytes(x, name)
 
 def _as_labels(y, n, name):

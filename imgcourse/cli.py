@@ -222,7 +222,7 @@ def _train_on(
     names = ('imgcourse-net' if k == 1 else f'imgcourse-net-{k}' for k in count(1))
     out = out or next(n for n in names if not Path(n).exists())
     model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
-    print(f'\n{accuracy:.1%} of the validation pictures are recognised.')
+    print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
     print(f'model:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')
     return 0
 

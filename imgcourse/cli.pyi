@@ -13,17 +13,17 @@ def lesson_files(first: str | Sequence[str] = '', workshop: bool = False) -> lis
     of the beginnings fits none of them either."""
 
 class LessonRun:
-    """A notebook in a fresh kernel, which imports the course while it waits for its turn."""
+    """A notebook, to be executed in a fresh kernel."""
     client: Any
-    work: Any
+    env: Any
     file: Path
     out: Path
-    turn: Any
-    def __init__(self, file: Path, out: Path, front: bool = False) -> None: ...
+    running: bool
+    def __init__(self, file: Path, out: Path, front: bool = False, threads: int | None = None) -> None: ...
     def kill(self) -> None:
-        """Ends the kernel, and with it the thread."""
-    def finish(self) -> tuple[float, str, bool]:
-        """It is its turn: execute all cells. What came out is written even if a cell fails."""
+        """Ends it if it is running, in another thread; what came out until then is written."""
+    def execute(self) -> tuple[float, str, bool]:
+        """Runs all cells. What came out is written even if a cell fails."""
 
 def headline(nb: dict) -> str:
     """The headline figure of a lesson."""
@@ -33,6 +33,7 @@ def run(
     out: str | Path = 'imgcourse-run',
     workshop: bool = False,
     front: bool = False,
+    jobs: int | None = None,
 ) -> int:
     """Execute lessons, or notebooks of the workshop, from top to bottom and report."""
 

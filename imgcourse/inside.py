@@ -39,11 +39,11 @@ def slide(
     kernel: str | Sequence[Sequence[float]] | torch.Tensor, # one of `kernels`, or nine numbers `(3, 3)`
 ) -> torch.Tensor: # `(height - 2, width - 2)`
     """Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` for an unknown kernel,
-    one that is not three by three, and a picture that is no grey one."""
+    one that is not three by three, and a picture that is no gray one."""
     nine = _nine(kernel)
     if not torch.is_tensor(picture) or picture.ndim != 2 or min(picture.shape) < 3:
         given = tuple(picture.shape) if hasattr(picture, 'shape') else type(picture).__name__
-        raise ValueError(f'slide takes a grey picture as a tensor (height, width) of at least 3 × 3, not {given}')
+        raise ValueError(f'slide takes a gray picture as a tensor (height, width) of at least 3 × 3, not {given}')
     return F.conv2d(picture[None, None].float(), nine[None, None].float())[0, 0]
 
 def _nine(kernel):
@@ -313,7 +313,7 @@ def hide_pixels(
     x: torch.Tensor, # pictures `(n, 3, height, width)`, normalized
     scores: torch.Tensor, # of the places `(n, height, width)`: the highest are hidden
     part: float = .25, # of the pixels, 0 to 1
-) -> torch.Tensor: # as `x`, with the mean colour where the scores are highest
+) -> torch.Tensor: # as `x`, with the mean color where the scores are highest
     "Hide the pixels with the highest scores. Raises `ValueError` if part or scores do not fit."
     check_number(part, 'part', 'how much of a picture is hidden', most=1)
     shape = len(x), *x.shape[2:]

@@ -15,7 +15,7 @@ kernels: dict
 
 def slide(picture: torch.Tensor, kernel: str | Sequence[Sequence[float]] | torch.Tensor) -> torch.Tensor:
     """Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` for an unknown kernel,
-    one that is not three by three, and a picture that is no grey one."""
+    one that is not three by three, and a picture that is no gray one."""
 
 def conv_layers(model: nn.Module) -> dict[str, nn.Conv2d]:
     """The convolutions of a net, by their names."""

@@ -480,7 +480,7 @@ def plot_bars(
     classes: Sequence[str], # names
     probs: np.ndarray, # of each class, 0 to 1 `(classes,)`
     k: int = 5, # bars: the most probable classes
-    right: int | None = None, # the number of the right class: its bar is green, the others grey
+    right: int | None = None, # the number of the right class: its bar is green, the others gray
 ) -> None:
     "Bars for the most probable classes."
     top = np.argsort(-probs, kind='stable')[:k]
@@ -735,7 +735,7 @@ def _check_output(model, data, one_will_do):
             raise
         c, h, w = x.shape[1:]
         raise ValueError(f'The net was made for pictures of {model.in_shape} (height, width, channels); those of the '
-                         f'data are {(h, w, c)} (grey ones get three channels, too): {e}') from None
+                         f'data are {(h, w, c)} (gray ones get three channels, too): {e}') from None
     finally:
         model.train(training)
     if shape == (1, 1) and data.c == 2:

@@ -1,14 +1,16 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
+import numpy as np
 import pandas as pd
+from collections.abc import Callable
 from imgcourse.data import ImageClassifierData
 from imgcourse.interpret import Interpretation
-from imgcourse.learner import Callback
+from imgcourse.learner import Callback, Learner
 from imgcourse.nets import KerasNet
 from pathlib import Path
 from typing import Any
 
 __all__ = [
-    'ShortNet', 'StopAfter', 'read_folder', 'collect_pictures', 'Cleaner',
+    'ShortNet', 'StopAfter', 'read_folder', 'collect_pictures', 'label_suspects', 'Cleaner',
 ]
 
 class ShortNet(KerasNet):
@@ -36,6 +38,14 @@ def read_folder(
 def collect_pictures(folder: str | Path) -> None:
     """In JupyterLab: a field for the name of a class and a button that adds files to it (on a phone it offers the
     camera, too). Elsewhere it says how to do that by hand."""
+
+def label_suspects(
+    data: ImageClassifierData,
+    train: Callable[[ImageClassifierData], Learner],
+    folds: int = 5,
+) -> np.ndarray:
+    """Which labels are likely to be wrong: those with the largest losses, each judged by a net that has not learned
+    from it (Northcutt, Jiang and Chuang 2021). Raises `ValueError` for data that are no files."""
 
 class Cleaner:
     """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of

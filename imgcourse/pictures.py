@@ -86,7 +86,7 @@ def _opened(file):
 # %% ../nbs/50_pictures.ipynb #675d504f
 def _check_sides(w, h, name):
     if min(w, h) < 4 or max(w, h) > 50*min(w, h):
-        raise PictureError(f'{name}: {w}×{h} pixels, nothing to recognise')
+        raise PictureError(f'{name}: {w}×{h} pixels, nothing to recognize')
 
 def _fault(path, error):
     if not os.path.exists(path):

@@ -325,7 +325,7 @@ def test_labels_that_are_numbers(table):
 
 
 def test_a_class_with_one_picture(table):
-    "It is learnt from; asked for in validation, it is named."
+    "It is learned from; asked for in validation, it is named."
     df, write = table
     for row in range(24):
         data = write(at_row(df, row, breed='fox'))
@@ -390,8 +390,8 @@ def test_from_arrays():
     b = ImageClassifierData.from_arrays('.', (x/255, y), (x/255., y), tfms=TFMS)
     assert torch.equal(next(iter(a.val_dl))[0], next(iter(b.val_dl))[0])
     assert a.classes == ['0', '1'] and len(a.test_ds) == 10
-    grey = x[..., :1]
-    data = ImageClassifierData.from_arrays('.', (grey, y), (grey, y), tfms=TFMS, classes=['a', 'b'])
+    gray = x[..., :1]
+    data = ImageClassifierData.from_arrays('.', (gray, y), (gray, y), tfms=TFMS, classes=['a', 'b'])
     assert next(iter(data.val_dl))[0].shape == (10, 3, 32, 32) and data.val_ds.key(0) != data.val_ds.key(1)
 
 
@@ -410,7 +410,7 @@ def test_bad_arrays(x, y, message):
         ImageClassifierData.from_arrays('.', (x, np.array(y)), (x, np.array(y)), tfms=TFMS)
 
 
-def test_a_picture_of_an_array(): # grey ones become red, green and blue
+def test_a_picture_of_an_array(): # gray ones become red, green and blue
     x = np.stack([np.full((8, 8, 1), 7, np.uint8)])
     im = ArrayDataset(x, np.zeros(1, np.int64), TFMS[1]).picture(0)
     assert isinstance(im, Image.Image) and im.mode == 'RGB' and im.getpixel((0, 0)) == (7, 7, 7)

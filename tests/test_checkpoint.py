@@ -281,7 +281,7 @@ def test_gradients_of_an_interrupted_group_are_forgotten(data):
     assert same(state(learn), state(want))
 
 
-def test_ctrl_c_keeps_what_was_learnt(data, ctrl_c):
+def test_ctrl_c_keeps_what_was_learned(data, ctrl_c):
     want = learner(data)
     want.fit(.01, 3)
     learn = learner(data)

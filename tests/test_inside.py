@@ -72,7 +72,7 @@ def test_kernels_ask_what_they_are_called():
 
 
 @pytest.mark.parametrize('picture, kernel, why', [
-    (torch.zeros(3, 9, 9), 'blur', 'grey picture'),
+    (torch.zeros(3, 9, 9), 'blur', 'gray picture'),
     (torch.zeros(2, 5), 'blur', 'at least 3'),
     (torch.zeros(5, 5), 'blurr', "no kernel 'blurr'"),
     (torch.zeros(5, 5), [['a']*3]*3, 'three numbers'),
@@ -121,7 +121,7 @@ def test_filters(learn, n, many):
         assert np.array_equal(below.images[0].get_array(), maps[k])
 
 
-@pytest.mark.parametrize('model', [SimpleNet((8, 8, 3), [4], 2), nn.Conv2d(1, 4, 3)], ids=['dense', 'grey'])
+@pytest.mark.parametrize('model', [SimpleNet((8, 8, 3), [4], 2), nn.Conv2d(1, 4, 3)], ids=['dense', 'gray'])
 def test_filters_that_cannot_be_drawn(model):
     with pytest.raises(ValueError, match='three channels'):
         show_filters(model, torch.rand(3, 8, 8))
@@ -362,7 +362,7 @@ def test_hiding_that_cannot_be():
 
 
 # ---- all of them
-def test_looking_does_not_change_what_is_learnt(data):
+def test_looking_does_not_change_what_is_learned(data):
     def trained(look):
         set_seed(3)
         learn = ConvLearner.pretrained(lite0, data)

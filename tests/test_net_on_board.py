@@ -82,11 +82,11 @@ def test_weights_are_timms(net):
 @pytest.mark.parametrize('arch', [lite0, f'{lite0}.in1k'])
 def test_other_outputs_and_inputs(arch):
     "As for every net of timm's, what fits is taken over."
-    five, grey = create_net(arch, num_classes=5), create_net(arch, in_chans=1)
+    five, gray = create_net(arch, num_classes=5), create_net(arch, in_chans=1)
     weights = on_board_weights()
     assert five.classifier.out_features == 5
     assert torch.equal(five.conv_head.weight, weights['conv_head.weight'])
-    assert torch.allclose(grey.conv_stem.weight, weights['conv_stem.weight'].sum(1, keepdim=True))
+    assert torch.allclose(gray.conv_stem.weight, weights['conv_stem.weight'].sum(1, keepdim=True))
     assert not torch.equal(create_net(arch, False).conv_head.weight, weights['conv_head.weight'])
 
 
@@ -289,7 +289,7 @@ def test_in_a_notebook_it_draws(learn, monkeypatch, capsys):
 
 
 def test_ask_a_net_on_the_device(few, capsys):
-    "Its pictures are brought to the size of those that it has learnt from."
+    "Its pictures are brought to the size of those that it has learned from."
     data = ImageClassifierData.from_paths(few, bs=8, tfms=tfms_from_model(lite0, 32))
     learn = ConvLearner.from_model(SimpleNet((32, 32, 3), [8], 2), data.on_device([random_flip]))
     learn.silent()
@@ -316,7 +316,7 @@ def test_predict_names_ask(learn, picture):
 
 
 # ---- a picture, whatever it comes as
-def test_grey_arrays_as_pictures():
+def test_gray_arrays_as_pictures():
     assert as_picture(camera()).size == (512, 512)
     assert as_picture(camera()).mode == 'RGB'
     assert as_picture(camera()[..., None]).size == (512, 512)

@@ -234,7 +234,7 @@ def test_one_output_for_two_classes(capsys):
 
 @pytest.mark.parametrize('make, message', [
     (lambda: SimpleNet((64, 64, 3), [8], 3), r'made for pictures of \(64, 64, 3\).*\(32, 32, 3\)'),
-    (lambda: ConvNet((32, 32, 1), [8], 3), 'grey ones get three channels'),
+    (lambda: ConvNet((32, 32, 1), [8], 3), 'gray ones get three channels'),
     (lambda: SimpleNet(IN, [8], 4), r'must give \(1, 3\)')])
 def test_nets_that_do_not_fit_the_data(make, message, data):
     with pytest.raises(ValueError, match=message):

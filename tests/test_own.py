@@ -9,7 +9,7 @@ from imgcourse.data import ImageClassifierData
 from imgcourse.interpret import Interpretation
 from imgcourse.learner import ConvLearner
 from imgcourse.ondevice import random_flip
-from imgcourse.own import Cleaner, ShortNet, StopAfter, read_folder
+from imgcourse.own import Cleaner, ShortNet, StopAfter, label_suspects, read_folder
 from imgcourse.pictures import PictureError
 from imgcourse.playground import TrautNet
 from imgcourse.sketches import draw_sketch
@@ -187,9 +187,43 @@ def test_cleaning_that_cannot_be(cleaner, few, tmp_path):
 
 
 def test_pictures_in_arrays_are_not_cleaned_up(few):
-    interp = Interpretation(data_of(few).on_device([random_flip]), np.log(np.full((12, 2), .5)))
+    arrays = data_of(few).on_device([random_flip])
     with pytest.raises(ValueError, match='arrays'):
-        Cleaner(interp)
+        Cleaner(Interpretation(arrays, np.log(np.full((12, 2), .5))))
+    with pytest.raises(ValueError, match='arrays'):
+        label_suspects(arrays, learn_from)
+
+
+def learn_from(data):
+    learn = ConvLearner.pretrained(lite0, data, precompute=True).silent()
+    learn.fit(.01, 4)
+    return learn
+
+
+def test_wrong_labels_come_first(tmp_path):
+    "Twenty clocks and twenty cups, four with the other's label; no net has learned from a picture that it judges."
+    for kind in ('clock', 'espresso_cup'):
+        draw(tmp_path/'train'/kind, kind, 20)
+        draw(tmp_path/'valid'/kind, kind, 2, start=20)
+    data, wrong, judged = data_of(tmp_path), {3, 11, 25, 36}, []
+    y = data.trn_y.copy()
+    y[list(wrong)] = 1 - y[list(wrong)]
+    data = ImageClassifierData(tmp_path, (data.trn_ds.items, y), (data.val_ds.items, data.val_y), data.classes, TFMS, 8)
+    def train(part):
+        assert not set(part.trn_ds.items) & set(part.val_ds.items)
+        judged.extend(part.val_ds.items)
+        return learn_from(part)
+    np.random.seed(0)
+    order = label_suspects(data, train, folds=4)
+    assert sorted(judged) == sorted(data.trn_ds.items)
+    assert sorted(order) == list(range(40))
+    assert wrong <= set(order[:8].tolist())
+
+
+@pytest.mark.parametrize('folds', [1, 25, 2.5])
+def test_parts_that_cannot_be(few, folds):
+    with pytest.raises(ValueError, match='folds'):
+        label_suspects(data_of(few), learn_from, folds)
 
 
 def test_cleaner_in_jupyterlab(cleaner, monkeypatch):

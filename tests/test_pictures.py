@@ -393,8 +393,8 @@ def test_printable():
 
 def test_show_images():
     "Pillow pictures, arrays, tensors; a place for each, what is left over stays empty; titles are printed as they are."
-    grey = torch.linspace(0, 1, 64).reshape(8, 8)
-    ims = [Image.new('RGB', (8, 6), RED), np.zeros((6, 8, 3)), grey]
+    gray = torch.linspace(0, 1, 64).reshape(8, 8)
+    ims = [Image.new('RGB', (8, 6), RED), np.zeros((6, 8, 3)), gray]
     titles = ['costs $5', '$x^', 'caf\udce9']
     with warnings.catch_warnings():
         warnings.simplefilter('error', DeprecationWarning) # matplotlib has its own way with tensors

@@ -20,7 +20,7 @@ from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, drawings,
 def thumb(im): return np.asarray(im.resize((4, 4), Image.BOX)).mean(2)
 
 
-# the pictures cat/1 and dog/1 as 4 by 4 grey tiles
+# the pictures cat/1 and dog/1 as 4 by 4 gray tiles
 FINGERPRINTS = {
     'cat': [[111, 112, 96, 90], [111, 112, 103, 91], [105, 104, 111, 87], [107, 94, 77, 80]],
     'dog': [[76, 62, 51, 46], [101, 91, 87, 78], [92, 86, 103, 58], [137, 73, 80, 70]],
@@ -107,7 +107,7 @@ def test_no_breed_is_missing_in_validation(breeds):
 
 
 def test_no_cue_alone_makes_a_breed():
-    "120 breeds; whoever knows two of shape, colour and marking still has several to choose from, or none but by luck."
+    "120 breeds; whoever knows two of shape, color and marking still has several to choose from, or none but by luck."
     breeds = module.breeds.values()
     assert len(breeds) == len(set(breeds)) == 120
     for cue, least in ((0, 13), (1, 24), (2, 20)):
@@ -164,7 +164,7 @@ def test_every_breed_can_be_drawn():
 
 @pytest.mark.parametrize('way, message', [
     (('wolf', 'brown', 'plain'), "no 'wolf'; there are bulldog, spitz"),
-    (('pug', 'blue', 'plain'), "no 'blue'; there are black, grey"),
+    (('pug', 'blue', 'plain'), "no 'blue'; there are black, gray"),
     (('pug', 'brown', 'dotted'), "no 'dotted'; there are plain, bibbed"),
     (('brown', 'pug', 'plain'), "no 'brown'; there are bulldog, spitz"),
 ])
@@ -263,7 +263,7 @@ PARTS = {'o': [4], 'l': [6], 'b': range(6, 30, 2), 'c': range(6, 30, 2)} # lette
 
 @pytest.mark.parametrize('group', drawings)
 def test_drawings_are_well_formed(group):
-    "A letter, numbers for points and radii, and a colour that there is."
+    "A letter, numbers for points and radii, and a color that there is."
     for name, parts in drawings[group].items():
         for part in parts:
             letter, *numbers, ink = part.split()

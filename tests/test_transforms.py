@@ -60,7 +60,7 @@ def test_every_transform_gives_the_size(crop_type, size):
 
 @pytest.mark.parametrize('size', [(64, 64), (300, 40), (40, 300), (9, 9)])
 def test_turned_pictures_have_no_foreign_corners(size):
-    "Of two colours, none but these and what lies between them."
+    "Of two colors, none but these and what lies between them."
     a = np.zeros((size[1], size[0], 3), np.uint8)
     a[...] = (200, 40, 90)
     a[:size[1]//2] = (40, 200, 90)

@@ -245,7 +245,7 @@ def several_looks(seed):
 
 
 def largest_losses(data, y, seed):
-    "Numbers of training pictures, those first that nets which have not learnt from them find least likely."
+    "Numbers of training pictures, those first that nets which have not learned from them find least likely."
     losses = np.zeros(len(y))
     for k in range(5):
         out = get_cv_idxs(len(y), k, .2, seed)
