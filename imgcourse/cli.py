@@ -127,7 +127,9 @@ def run(
     files, out, start = lesson_files(first, workshop), Path(out).resolve(), time.perf_counter()
     if out == files[0].parent:
         raise ValueError(f'{out} holds the lessons themselves; name another folder')
-    jobs = min(_room() if jobs is None else check_number(jobs, '--jobs', 'how many run at the same time', 1), len(files))
+    if jobs is None:
+        jobs = _room()
+    jobs = min(check_number(jobs, '--jobs', 'how many run at the same time', 1, whole=True), len(files))
     out.mkdir(parents=True, exist_ok=True)
     _copy_figures(files[0].parent, out)
     kind = 'lesson' if files[0].name < '5' else 'workshop notebook'

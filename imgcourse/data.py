@@ -109,7 +109,8 @@ def from_folder(
     on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
     num_workers: int | None = None, # see `ImageClassifierData`
 ) -> ImageClassifierData:
-    "Data from one folder of class folders, split at random. Raises `ValueError` if a class has a single picture."
+    """Data from one folder of class folders, split by a hash of the file names. Raises `ValueError` if a class has a
+    single picture."""
     _check_options(tfms, bs)
     trn, val, classes = split_folder(path, valid_pct, seed, on_error)
     check_split(trn[1], val[1], classes)

@@ -71,8 +71,8 @@ class ImageClassifierData:
         on_error: Literal['raise', 'skip'] = 'raise',
         num_workers: int | None = None,
     ) -> ImageClassifierData:
-        """Data from one folder of class folders, split at random. Raises `ValueError` if a class has a single
-        picture."""
+        """Data from one folder of class folders, split by a hash of the file names. Raises `ValueError` if a class has
+        a single picture."""
     @classmethod
     def from_csv(
         cls,

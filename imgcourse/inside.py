@@ -155,7 +155,7 @@ def _label_rows(axs, labels):
 
 # %% ../nbs/09_inside.ipynb #bd91289a
 class Peaks:
-    "Where, in each validation picture, each filter of a layer is most excited."
+    "Where, in each validation picture, each filter of a layer is strongest."
     def __init__(
         self,
         learn: Learner, # its validation pictures are looked at
@@ -181,7 +181,7 @@ def piece(
     k: int, # filter
     least: float = .05, # pixels count whose gradient is at least this part of the largest, 0 to 1
 ) -> torch.Tensor: # `(3, height, width)`, 0 to 1
-    "The piece of picture `i` that excites filter `k` most. Raises `ValueError` if `least` is no such part."
+    "The piece of picture `i` that activates filter `k` most. Raises `ValueError` if `least` is no such part."
     check_number(least, 'least', 'a part of the largest gradient', most=1)
     net, ds, out = self.learn.full, self.learn.data.val_ds, []
     x = ds[i][0][None].to(next(net.parameters()).device).requires_grad_()
@@ -202,7 +202,7 @@ def show(
     filters: Sequence[int], # their numbers
     n: int = 4, # pieces for each
 ) -> None:
-    "For each filter the pieces that excite it most, each from another picture."
+    "For each filter the pieces that activate it most, each from another picture."
     best = {k: self.value[:, k].argsort(descending=True)[:n].tolist() for k in filters}
     ims = [self.piece(i, k).permute(1, 2, 0) for k in filters for i in best[k]]
     axs = show_images(ims, cols=min(n, len(self.value)), side=1.6)

@@ -33,7 +33,7 @@ def show_activations(model: nn.Module, x: torch.Tensor, names: Sequence[str], n:
     are no maps."""
 
 class Peaks:
-    """Where, in each validation picture, each filter of a layer is most excited."""
+    """Where, in each validation picture, each filter of a layer is strongest."""
     value: Any
     place: Any
     learn: Learner
@@ -41,9 +41,9 @@ class Peaks:
     def __init__(self, learn: Learner, layer: str) -> None: ...
     def maps(self, x): ...
     def piece(self, i: int, k: int, least: float = 0.05) -> torch.Tensor:
-        """The piece of picture `i` that excites filter `k` most. Raises `ValueError` if `least` is no such part."""
+        """The piece of picture `i` that activates filter `k` most. Raises `ValueError` if `least` is no such part."""
     def show(self, filters: Sequence[int], n: int = 4) -> None:
-        """For each filter the pieces that excite it most, each from another picture."""
+        """For each filter the pieces that activate it most, each from another picture."""
 
 def log_odds(preds: torch.Tensor) -> torch.Tensor:
     """How much speaks for each class against all others."""

@@ -62,7 +62,7 @@ class Playground:
         self,
         x: torch.Tensor, # places `(n, 2)`
     ) -> list[torch.Tensor]: # what comes out of each layer `(n, neurons)`, from the places to the score for blue
-        "How strongly each neuron is excited."
+        "How strongly each neuron responds."
         outs = [x, self.layers[0](x)]
         for layer in self.layers[1:]:
             outs.append(layer(outs[-1].tanh()))

@@ -30,7 +30,7 @@ class Playground:
         seed: int = 0,
     ) -> None: ...
     def neurons(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """How strongly each neuron is excited."""
+        """How strongly each neuron responds."""
     def loss(self) -> torch.Tensor:
         """Cross-entropy of all dots."""
     def step(self, epochs: int = 1) -> None:

@@ -420,27 +420,25 @@ def convolution(f):
 @figure('residual', 402, 'A plain and a residual block')
 def residual(f):
     """Left a plain block, convolution, norm, ReLU, convolution, norm, ReLU. Right the same as a residual block: a line
-    carries the input around it, unchanged, and it is added before the last ReLU."""
+    carries the input around it, unchanged, and it is added at the end."""
     layers = [('convolution', 'learn'), ('norm', 'learn'), ('ReLU', 'quiet'), ('convolution', 'learn'),
               ('norm', 'learn'), ('ReLU', 'quiet')]
     for x, title in ((80, 'plain'), (234, 'residual')):
         f.text(x, 24, title, 'panel b')
         f.text(x, 50, 'x', 'data b')
         for i, (name, kind) in enumerate(layers):
-            y = 88 + 42*i + 41*(i == 5)
+            y = 88 + 42*i
             f.rect(x, y, 104, 28, kind)
             f.text(x, y, name, kind)
-            if i < 5:
-                f.arrow('quiet', (x, y - (28 if i else 26)), (x, y - 16))
-        f.arrow('quiet', (x, 355), (x, 369))
+            f.arrow('quiet', (x, y - (28 if i else 26)), (x, y - 16))
         f.text(x, 382, 'out')
-    f.arrow('quiet', (80, 270), (80, 323))
-    f.text(90, 297, 'F(x)', 'panel start')
-    f.arrow('quiet', (234, 270), (234, 285))
-    f.arrow('quiet', (234, 308), (234, 323))
-    f.arrow('data thick', (244, 50), (308, 50), (308, 297), (247, 297))
-    f.plus(234, 297)
-    f.text(218, 297, 'F(x) + x', 'answer end')
+    f.arrow('quiet', (80, 312), (80, 369))
+    f.text(90, 338, 'F(x)', 'panel start')
+    f.arrow('quiet', (234, 312), (234, 326))
+    f.arrow('quiet', (234, 349), (234, 369))
+    f.arrow('data thick', (244, 50), (308, 50), (308, 338), (247, 338))
+    f.plus(234, 338)
+    f.text(218, 338, 'F(x) + x', 'answer end')
     f.text(316, 164, 'the input,', 'data s start')
     f.text(316, 180, 'unchanged', 'data s start')
 

@@ -22,7 +22,7 @@ def test_the_first_code_after_the_settings_is_the_three_lines():
     settings, three = [c for c in front(LESSONS[1]) if is_code(c) and not is_plumbing(c)][:2]
     assert 'lesson(' in source(settings)
     begins = 'data = ImageClassifierData', 'learn = ConvLearner.pretrained', 'learn.fit('
-    lines = source(three).split('\n')
+    lines = source(three).removeprefix('%%time\n').split('\n')
     assert len(lines) == 3 and all(line.startswith(words) for line, words in zip(lines, begins))
 
 

@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import nbformat
-import psutil
 import pytest
 from nbclient import NotebookClient
 from imgcourse import cli

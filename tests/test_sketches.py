@@ -164,7 +164,7 @@ def test_every_breed_can_be_drawn():
 
 @pytest.mark.parametrize('way, message', [
     (('wolf', 'brown', 'plain'), "no 'wolf'; there are bulldog, spitz"),
-    (('pug', 'blue', 'plain'), "no 'blue'; there are black, gray"),
+    (('pug', 'blue', 'plain'), "no 'blue'; there are black, grey"),
     (('pug', 'brown', 'dotted'), "no 'dotted'; there are plain, bibbed"),
     (('brown', 'pug', 'plain'), "no 'brown'; there are bulldog, spitz"),
 ])
