@@ -6,7 +6,7 @@
 __all__ = []
 
 # %% ../nbs/92_all.ipynb #82fa7824
-import gc as _gc
+import atexit as _atexit, gc as _gc
 _enabled = _gc.isenabled()
 _gc.disable()
 try:
@@ -44,6 +44,8 @@ try:
     from imgcourse.exercises import check, progress
 finally:
     if _enabled:
+        _gc.freeze() # what was imported stays; the collector need not look at it again and again
+        _atexit.register(_gc.unfreeze)
         _gc.enable()
 
 # %% ../nbs/92_all.ipynb #d0bb1489

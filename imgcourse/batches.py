@@ -7,7 +7,7 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'Picture
            'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
-import csv, hashlib, os, random
+import csv, ctypes, hashlib, os, random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -422,3 +422,18 @@ def check_arrays(
         raise ValueError(f'Class numbers run from 0 to {len(classes) - 1} for {len(classes)} classes')
     check_split(y, vy, classes)
     return (x, y), (vx, vy), classes, None if test is None or not len(test) else _as_pictures(test, 'test')
+
+# %% ../nbs/52_batches.ipynb #455a5b12
+def _keep_memory():
+    "Let glibc keep freed memory for the next batch."
+    if any(name.startswith('MALLOC_') for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL('libc.so.6').mallopt
+    except (OSError, AttributeError):
+        return
+    trim_threshold, mmap_threshold = -1, -3 # their numbers in malloc.h
+    mallopt(trim_threshold, 2**30)
+    mallopt(mmap_threshold, 2**30)
+
+_keep_memory()

@@ -1,6 +1,9 @@
 "Order and chance; splits, tables and arrays."
 import os
+import platform
 import random
+import subprocess
+import sys
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -414,3 +417,26 @@ def test_a_picture_of_an_array(): # gray ones become red, green and blue
     x = np.stack([np.full((8, 8, 1), 7, np.uint8)])
     im = ArrayDataset(x, np.zeros(1, np.int64), TFMS[1]).picture(0)
     assert isinstance(im, Image.Image) and im.mode == 'RGB' and im.getpixel((0, 0)) == (7, 7, 7)
+
+
+# ---- memory
+PAGE_FAULTS = '''
+import resource, torch
+import imgcourse.batches
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    torch.ones(2**24)
+before = faults()
+for _ in range(20):
+    torch.ones(2**24)
+print(faults() - before)
+'''
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='memory is kept where the C library is glibc')
+def test_memory_is_kept_for_the_next_batch():
+    "Twenty times 64 MB: new pages are needed for the first only, unless the user has decided otherwise."
+    def faults(**env):
+        env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')} | env
+        return int(subprocess.run([sys.executable, '-c', PAGE_FAULTS], env=env, capture_output=True, check=True).stdout)
+    assert faults() < 20_000 < 200_000 < faults(MALLOC_TRIM_THRESHOLD_='131072')
