@@ -9,6 +9,8 @@ __all__ = []
 import atexit as _atexit, gc as _gc
 _enabled = _gc.isenabled()
 _gc.disable()
+
+# %% ../nbs/92_all.ipynb #bfb4bd79
 try:
     import os
     from pathlib import Path
