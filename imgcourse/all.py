@@ -55,6 +55,6 @@ _helpers = set('''
     as_bytes file_key in_threads picture_suffixes printable text_hash warn_user arch_name pixels validation_tfm
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches in_order listed score split_layers check_shape
-    net_config tfm_config
+    net_config tfm_config nine_numbers
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

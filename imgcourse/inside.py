@@ -19,6 +19,7 @@ from torch import nn
 from .batches import keep_random_state
 from .features import Backbone
 from .learner import Learner, logprobs
+from .live import nine_numbers
 from .pictures import ProgressBar, check_number, show_images
 from .transforms import pixels
 if TYPE_CHECKING:
@@ -40,22 +41,11 @@ def slide(
 ) -> torch.Tensor: # `(height - 2, width - 2)`
     """Slide a kernel over a picture: at each place the sum of nine products. Raises `ValueError` for an unknown kernel,
     one that is not three by three, and a picture that is no gray one."""
-    nine = _nine(kernel)
+    nine = torch.from_numpy(nine_numbers(kernel, kernels))
     if not torch.is_tensor(picture) or picture.ndim != 2 or min(picture.shape) < 3:
         given = tuple(picture.shape) if hasattr(picture, 'shape') else type(picture).__name__
         raise ValueError(f'slide takes a gray picture as a tensor (height, width) of at least 3 × 3, not {given}')
     return F.conv2d(picture[None, None].float(), nine[None, None].float())[0, 0]
-
-def _nine(kernel):
-    if isinstance(kernel, str) and kernel not in kernels:
-        raise ValueError(f'There is no kernel {kernel!r}; there are {", ".join(kernels)}')
-    try:
-        nine = torch.as_tensor(kernels[kernel] if isinstance(kernel, str) else kernel, dtype=torch.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f'A kernel is a list of three lists of three numbers, not {kernel!r}') from None
-    if nine.shape != (3, 3):
-        raise ValueError(f'A kernel has 3 × 3 numbers here, not {" × ".join(map(str, nine.shape))}')
-    return nine
 
 # %% ../nbs/09_inside.ipynb #ef9a7793
 def _check_net(model, x=None):
