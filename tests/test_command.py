@@ -249,6 +249,18 @@ def test_run_says_what_it_runs(tmp_path, ran, capsys, argv, kind, front):
     assert figures(tmp_path) == figures(lesson_files()[0].parent) != {}
 
 
+@pytest.mark.parametrize('cores, gigabytes, full, words', [
+    (16, 32, '0', ', 4 at a time;'), (2, 32, '0', ', 2 at a time;'), (16, 8, '0', ', 3 at a time;'),
+    (16, 2, '0', 'lessons;'), (16, 32, '1', 'lessons;')])
+def test_as_many_side_by_side_as_there_is_room_for(
+        tmp_path, ran, monkeypatch, capsys, cores, gigabytes, full, words):
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=gigabytes*1e9, total=32e9))
+    monkeypatch.setattr(os, 'cpu_count', lambda: cores)
+    monkeypatch.setenv('IMGCOURSE_FULL', full)
+    assert main(['run', '--out', str(tmp_path)]) == 0
+    assert words in capsys.readouterr().out.splitlines()[0]
+
+
 def figures(folder):
     "The diagrams that lessons show."
     return {f.name: f.read_bytes() for f in (folder/'figures').iterdir()}
