@@ -254,7 +254,7 @@ def test_run_says_what_it_runs(tmp_path, ran, capsys, argv, kind, front):
     (16, 2, '0', 'lessons;'), (16, 32, '1', 'lessons;')])
 def test_as_many_side_by_side_as_there_is_room_for(
         tmp_path, ran, monkeypatch, capsys, cores, gigabytes, full, words):
-    monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=gigabytes*1e9, total=32e9))
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=gigabytes*10**9, total=32*10**9))
     monkeypatch.setattr(os, 'cpu_count', lambda: cores)
     monkeypatch.setenv('IMGCOURSE_FULL', full)
     assert main(['run', '--out', str(tmp_path)]) == 0
