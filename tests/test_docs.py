@@ -432,7 +432,7 @@ Traut          | loading a saved model       | load_learner             | 08
 Traut          | Caltechown                  | Caltech-101              | 08
 Traut          | full model                  | full net                 | 08
 Traut          | Deleted Layers Model        | ShortNet                 | 08
-Traut          | 10 times higher             | At ten and thirty times       | 03
+Traut          | 10 times higher             | At ten and thirty times  | 03
 Traut          | ResNet34.*fit_one_cycle     | unfreeze                 | 04
 Traut          | transfer learning           | transfer                 | 08
 Traut          | low-level features          | Filters and activations  | 09

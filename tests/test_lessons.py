@@ -22,7 +22,7 @@ def run_from_the_wheel(wheel_bin, tmp_path):
         p = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
         print(p.stdout, p.stderr)
         assert p.returncode == 0
-        assert re.search(rf'\[1/1\] {name} … \d+\.\d s', p.stdout) and str(tmp_path/'out') in p.stdout
+        assert re.search(rf'\[1/1\] {name}: \d+\.\d s', p.stdout) and str(tmp_path/'out') in p.stdout
         assert re.search(rf'^{name} +\d+\.\d  \S+', p.stdout, re.M), 'a headline figure'
         assert '<html' in (tmp_path/'out'/f'{name}.html').read_text(encoding='utf-8')[:500]
         cells = nbformat.read(tmp_path/'out'/f'{name}.ipynb', 4).cells
