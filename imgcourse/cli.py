@@ -53,15 +53,13 @@ class LessonRun:
         options = dict(timeout=None, kernel_name='python3', extra_arguments=['--log-level=ERROR'],
                        shutdown_kernel='immediate', store_widget_state=False) # else the page would load a script
         self.client = NotebookClient(nb, resources={'metadata': {'path': str(out)}}, **options)
-        self.file, self.out, self.running = file, out, False
+        self.file, self.out = file, out
         self.env = {'OMP_NUM_THREADS': str(threads), **os.environ} if threads else {**os.environ}
 
     def kill(self) -> None:
-        "Ends it if it is running, in another thread; what came out until then is written."
-        while self.running:
-            if process := getattr(getattr(self.client.km, 'provisioner', None), 'process', None):
-                process.kill()
-            time.sleep(.1)
+        "Ends the kernel, if there is one; `execute` still writes what came out until then."
+        if process := getattr(getattr(self.client.km, 'provisioner', None), 'process', None):
+            process.kill()
 
 # %% ../nbs/91_command.ipynb #3ec7afc7
 @patch
@@ -71,7 +69,7 @@ def execute(
     "Runs all cells. What came out is written even if a cell fails."
     import nbformat
     from nbclient.exceptions import CellExecutionError, DeadKernelError
-    nb, start, fault, self.running = self.client.nb, time.perf_counter(), None, True
+    nb, start, fault = self.client.nb, time.perf_counter(), None
     try:
         self.client.execute(env=self.env)
     except CellExecutionError as e:
@@ -82,7 +80,6 @@ def execute(
         _drop_widgets(nb)
         nbformat.write(nb, self.out/self.file.name)
         _write_page(nb, self.out/f'{self.file.stem}.html')
-        self.running = False
     return time.perf_counter() - start, fault or headline(nb), not fault
 
 def _drop_widgets(nb):
@@ -114,6 +111,10 @@ def _room():
         return 1
     return max(1, min(4, os.cpu_count(), psutil.virtual_memory().available//2_500_000_000))
 
+def _checked_jobs(jobs):
+    from imgcourse.pictures import check_number # brings torch, which this process does without otherwise
+    return check_number(jobs, '--jobs', 'how many run at the same time', 1, whole=True)
+
 # %% ../nbs/91_command.ipynb #8dff9280
 def run(
     first: str | Sequence[str] = '', # which lessons: how their names begin
@@ -123,13 +124,10 @@ def run(
     jobs: int | None = None, # how many are run at the same time; None: as many as the machine has room for
 ) -> int: # exit code: 0 if all notebooks ran to their end, else 1
     "Execute lessons, or notebooks of the workshop, from top to bottom and report."
-    from imgcourse.pictures import check_number
     files, out, start = lesson_files(first, workshop), Path(out).resolve(), time.perf_counter()
     if out == files[0].parent:
         raise ValueError(f'{out} holds the lessons themselves; name another folder')
-    if jobs is None:
-        jobs = _room()
-    jobs = min(check_number(jobs, '--jobs', 'how many run at the same time', 1, whole=True), len(files))
+    jobs = min(_room() if jobs is None else _checked_jobs(jobs), len(files))
     out.mkdir(parents=True, exist_ok=True)
     _copy_figures(files[0].parent, out)
     kind = 'lesson' if files[0].name < '5' else 'workshop notebook'
@@ -157,8 +155,10 @@ def _side_by_side(lessons, jobs):
         return [work.result() for work in works]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for lesson in lessons:
-            lesson.kill()
+        for work, lesson in works.items():
+            while not work.done():
+                lesson.kill()
+                time.sleep(.1)
 
 # %% ../nbs/91_command.ipynb #73a7eea8
 def copy_lessons(

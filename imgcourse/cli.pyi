@@ -18,10 +18,9 @@ class LessonRun:
     env: Any
     file: Path
     out: Path
-    running: bool
     def __init__(self, file: Path, out: Path, front: bool = False, threads: int | None = None) -> None: ...
     def kill(self) -> None:
-        """Ends it if it is running, in another thread; what came out until then is written."""
+        """Ends the kernel, if there is one; `execute` still writes what came out until then."""
     def execute(self) -> tuple[float, str, bool]:
         """Runs all cells. What came out is written even if a cell fails."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
+from sklearn.model_selection import KFold
 from torch import nn
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from .batches import FileDataset, split_folder
@@ -144,11 +145,11 @@ def label_suspects(
     from it (Northcutt, Jiang and Chuang 2021). Raises `ValueError` for data that are no files."""
     _check_files(data.trn_ds)
     check_number(folds, 'folds', 'the number of parts', 2, len(data.trn_y), whole=True)
-    losses, parts = np.zeros(len(data.trn_y)), np.array_split(np.random.permutation(len(data.trn_y)), folds)
-    for part in parts:
-        rest = np.setdiff1d(np.arange(len(losses)), part)
+    losses = np.zeros(len(data.trn_y))
+    for rest, part in KFold(folds, shuffle=True).split(losses):
         trn, val = ([[data.trn_ds.items[i] for i in rows], data.trn_y[rows]] for rows in (rest, part))
-        learn = train(ImageClassifierData(data.path, trn, val, data.classes, data.tfms, data.bs))
+        learn = train(ImageClassifierData(data.path, trn, val, data.classes, data.tfms, data.bs,
+                                          num_workers=data.num_workers))
         losses[part] = Interpretation(learn.data, learn.predict()).losses
     return np.argsort(-losses)
 
