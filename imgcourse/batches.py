@@ -9,16 +9,19 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'Picture
 # %% ../nbs/52_batches.ipynb #cabf9a66
 import csv, ctypes, hashlib, os, random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 import numpy as np, torch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
+from torchvision.transforms import v2
 from .pictures import (PictureError, as_bytes, check_number, check_pictures, file_key, in_threads,
-                                list_pictures, pictures_by_class, read_picture, text_hash, warn_user)
-from .transforms import PictureTransform
+                                list_pictures, pictures_by_class, read_picture, read_pixels, text_hash, warn_user)
+from .transforms import PictureTransform, as_tensor
 
 # %% ../nbs/52_batches.ipynb #0ed07e56
 class Seeded(int):
@@ -65,15 +68,37 @@ def keep_random_state(
         random.setstate(python)
         np.random.set_state(numpy)
 
-def _seed_all(
-    i: int, # of a `Seeded` number the seed is taken; a plain one changes nothing
-) -> None:
-    "Set the three sources of random numbers on the CPU."
-    if not isinstance(i, Seeded):
-        return
-    random.seed(i.seed)
-    np.random.seed(i.seed % 2**32)
-    torch.default_generator.manual_seed(i.seed)
+_drawing = Lock()
+
+@contextmanager
+def _seeded(
+    i: int, # of a `Seeded` number the seed is taken; with a plain one the sources go on where they are
+    step: int, # each step of an augmentation has numbers of its own
+) -> Iterator[None]:
+    "The three sources of random numbers of the CPU, for this thread alone."
+    with _drawing:
+        if isinstance(i, Seeded):
+            random.seed(i.seed + step)
+            np.random.seed((i.seed + step) % 2**32)
+            torch.default_generator.manual_seed(i.seed + step)
+        yield
+
+# %% ../nbs/52_batches.ipynb #1f0284fd
+_without_chance = v2.PILToTensor, v2.ToPILImage, v2.Resize, v2.CenterCrop, v2.Pad, v2.Identity
+
+def _do(step, im, seeded):
+    kind = type(step)
+    if kind in _without_chance:
+        return step(im)
+    draws_first = getattr(kind, 'forward', None) is v2.Transform.forward \
+        and kind.make_params is not v2.Transform.make_params and kind.__module__.split('.')[0] in _known
+    with seeded():
+        if not draws_first:
+            return step(im)
+        params = step.make_params([im])
+    return step.transform(im, params)
+
+_known = 'torchvision', 'imgcourse' # somebody else's `transform` may draw, too
 
 # %% ../nbs/52_batches.ipynb #4810a364
 class PictureDataset(Dataset):
@@ -97,21 +122,26 @@ class PictureDataset(Dataset):
         idxs: list[int], # numbers, or `Seeded` numbers
     ) -> tuple[torch.Tensor, torch.Tensor]: # pictures `(n, 3, sz, sz)`, classes `(n,)`
         "A batch."
-        in_two = isinstance(self.tfm, PictureTransform)
-        steps, finish = (self.tfm.steps, self.tfm.finish) if in_two else (self.tfm, torch.stack)
-        if self.augmented:
-            ims = self._augment(steps, idxs)
-        else:
-            ims = list(in_threads(lambda i: steps(self.picture(i)), idxs))
+        make = self._augmented if self.augmented else self._sized
+        in_turn = self.augmented and not isinstance(idxs[0], Seeded)
+        with keep_random_state(gpus=()) if self.augmented else nullcontext():
+            ims = list((map if in_turn else in_threads)(make, idxs))
+        finish = self.tfm.finish if isinstance(self.tfm, PictureTransform) else torch.stack
         return finish(ims), torch.as_tensor(self.y[list(idxs)])
 
-    def _augment(self, steps, idxs):
-        ims = []
-        with keep_random_state(gpus=()):
-            for i, picture in zip(idxs, in_threads(self.picture, idxs)):
-                _seed_all(i)
-                ims.append(steps(picture))
-        return ims
+    def source(self, i): return self.picture(i) # what the transform begins with
+
+    def _sized(self, i):
+        return (self.tfm.sized if isinstance(self.tfm, PictureTransform) else self.tfm)(self.source(i))
+
+    def _augmented(self, i):
+        im = self.source(i)
+        if not isinstance(self.tfm, PictureTransform):
+            with _seeded(i, 0):
+                return self.tfm(im)
+        for k, step in enumerate(self.tfm.steps.transforms):
+            im = _do(step, im, partial(_seeded, i, k))
+        return as_tensor(im)
 
 # %% ../nbs/52_batches.ipynb #3da3d028
 def as_is(
@@ -124,6 +154,9 @@ def as_is(
 class FileDataset(PictureDataset):
     "A `PictureDataset` of files: `picture(i)` decodes one, `key(i)` is its `file_key`, `name(i)` its path."
     def picture(self, i: int) -> Image.Image: return read_picture(self.items[i], getattr(self.tfm, 'min_side', None))
+    def source(self, i):
+        takes_tensors = getattr(self.tfm, 'takes_tensors', False)
+        return read_pixels(self.items[i], self.tfm.min_side) if takes_tensors else self.picture(i)
     def key(self, i: int) -> str: return file_key(self.items[i])
     def name(self, i: int) -> str: return str(self.items[i])
 

@@ -39,7 +39,7 @@ def set_random_state(
 # %% ../nbs/56_checkpoints.ipynb #251b8e6f
 def _write_state(learn, file, about):
     "Optimizer, schedule, random numbers and history."
-    opt = learn.opt.optimizer.state_dict()
+    opt = learn.opt.state_dict()
     state = {f'{i}.{k}': v for i, s in opt['state'].items() for k, v in s.items()}
     tensors = {k: v for k, v in state.items() if torch.is_tensor(v)}
     scaler = getattr(learn.accelerator, 'scaler', None)
@@ -74,7 +74,7 @@ def _beside(file): return file.with_suffix('.state.safetensors')
 def _put_back(learn, opt, about):
     "Put back optimizer (if there is one, of the same weights), history and random numbers."
     if hasattr(learn, 'opt'):
-        learn.opt.optimizer.load_state_dict(opt)
+        learn.opt.load_state_dict(opt)
     if about['scaler'] and getattr(learn.accelerator, 'scaler', None):
         learn.accelerator.scaler.load_state_dict(about['scaler'])
     learn.history = about['history']
@@ -167,7 +167,7 @@ def _plan_of(learn):
             'epochs': learn.n_epochs,
             'learning rates': [g.get('max_lr', g.get('initial_lr', g['lr'])) for g in groups],
             'weight decay': [g.get('weight_decay') for g in groups],
-            'optimizer': type(learn.opt.optimizer).__name__,
+            'optimizer': type(learn.opt).__name__,
             'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan],
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),

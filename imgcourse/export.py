@@ -11,21 +11,23 @@ from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
-import numpy as np, timm, torch
+import numpy as np, torch
 from accelerate import Accelerator
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
+from torchvision.transforms.v2.functional import to_pil_image
 import imgcourse
+from .engines import Frozen
 from .features import (ConcatPool, WeightsError, create_backbone, create_net, read_whole, set_weights,
                                 write_whole)
 from .finetune import dense_head
 from .learner import ConvLearner, Learner, logprobs, make_head, show_answers
 from .nets import ConvNet, ConvNet2, FastNet, KerasNet, ResNet, SimpleNet
 from .own import ShortNet
-from .pictures import as_picture
+from .pictures import as_picture, in_threads, read_pixels
 from .playground import PlainNet, TrautNet
-from .transforms import PictureTransform, arch_name, lite0, model_cfg, validation_tfm
+from .transforms import PictureTransform, arch_name, as_tensor, lite0, model_cfg, validation_tfm
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -64,7 +66,9 @@ def _keras_net(name, args, kwargs):
         raise ValueError(f'There is no net {name!r}')
     return keras_nets()[name](*args, **kwargs)
 
-def _timm_net(arch, num_classes): return timm.create_model(arch_name(arch), num_classes=num_classes)
+def _timm_net(arch, num_classes):
+    import timm
+    return timm.create_model(arch_name(arch), num_classes=num_classes)
 
 _heads = {'make_head': make_head, 'dense_head': dense_head}
 _kinds = {'ConvLearner': _conv_net, 'KerasNet': _keras_net, 'timm': _timm_net}
@@ -130,11 +134,18 @@ class Classifier:
         if isinstance(pictures, (str, Path, Image.Image)) or (is_array and pictures.ndim < 4):
             raise ValueError('logits and predict take a list of pictures: net.predict([picture])')
         device, out = Accelerator().device, []
-        self.model.to(device)
+        model = self.model.to(device)
         for i in range(0, len(pictures), 64):
-            ims = [self.tfm.steps(as_picture(p, self.tfm.min_side)) for p in pictures[i:i + 64]]
-            out.append(self.model(self.tfm.finish(ims).to(device)).float().cpu())
+            x = self.tfm.finish(list(in_threads(self._sized, pictures[i:i + 64]))).to(device)
+            if i == 0 and len(x) == 64: # many pictures
+                model = Frozen(self.model, x[:1], len(pictures), exact=True)
+            out.append(model(x).float().cpu())
         return torch.cat(out) if out else torch.empty(0, len(self.classes))
+
+    def _sized(self, picture):
+        side = self.tfm.min_side
+        fast = self.tfm.takes_tensors and isinstance(picture, (str, os.PathLike))
+        return self.tfm.sized(read_pixels(picture, side) if fast else as_picture(picture, side))
 
 # %% ../nbs/58_export.ipynb #15047ed8
 @patch
@@ -233,7 +244,7 @@ _FORMAT = 2 # of the files
 # %% ../nbs/58_export.ipynb #91376b10
 def _noise_for(net):
     if net.shape is None:
-        return net.tfm.steps(_noise.resize((net.tfm.min_side,)*2))
+        return to_pil_image(net.tfm.sized(_noise.resize((net.tfm.min_side,)*2)))
     height, width = net.shape
     return _noise.resize((width, height))
 
@@ -315,11 +326,11 @@ def to_onnx(
     the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize them."""
     import onnxruntime
     file, part, tfm, noise = Path(file), Path(f'{file}.part'), self.tfm, _noise_for(self)
-    ims = [noise, noise.rotate(180)]
+    ims = [as_tensor(noise), as_tensor(noise.rotate(180))]
     if not _alike(PictureTransform([], tfm.min_side, tfm.mean, tfm.std).finish(ims), tfm.finish(ims)):
         raise ValueError('ONNX could not say how pictures are prepared: this transform does not only normalize them')
     notes = {'classes': self.classes, 'transform': _config_or_none(tfm)}
-    x = torch.from_numpy(np.stack([np.asarray(im) for im in ims]))
+    x = torch.stack([im.permute(1, 2, 0) for im in ims])
     net = _Pixels(deepcopy(self.model).cpu(), tfm.mean, tfm.std).eval()
     program = torch.onnx.export(net, (x,), dynamo=True, verbose=False, input_names=['pixels'],
                                 output_names=['logits'], dynamic_shapes=({0: torch.export.Dim('n')},))

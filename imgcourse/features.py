@@ -4,16 +4,14 @@
 
 # %% auto #0
 __all__ = ['Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights', 'on_board_weights',
-           'create_net', 'create_backbone', 'ConcatPool', 'fold_batchnorm', 'fast_dtype', 'FeatureStore', 'Features',
-           'features']
+           'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features']
 
 # %% ../nbs/55_features.ipynb #7f64307f
-import hashlib, io, json, os, zlib
+import hashlib, io, json, os, time, zlib
 from collections.abc import Callable, Sequence
-from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
-import numpy as np, PIL, timm, torch, torchvision
+import numpy as np, PIL, torch, torchvision
 from accelerate import PartialState
 from fastcore.basics import listify, patch
 from filelock import FileLock, Timeout
@@ -21,11 +19,11 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
-from .pictures import ProgressBar, cache_dir, warn_user
+from .engines import Frozen, engine_for
+from .pictures import ProgressBar, ahead, cache_dir, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
 # %% ../nbs/55_features.ipynb #4a56de23
@@ -161,6 +159,7 @@ def on_board_weights() -> dict[str, torch.Tensor]: # under timm's names
     """ImageNet weights of `lite0` (EfficientNet: Tan and Le 2019; its Lite version: Google 2020; Apache 2.0),
     from an installed package. Raises `WeightsError` if it is missing, or if its file is not the one that it should be;
     then the file is not opened."""
+    import timm
     have = _without_counters(torch.load(io.BytesIO(_board_file()), weights_only=True))
     with torch.device('meta'):
         want = _without_counters(timm.create_model(lite0).state_dict())
@@ -190,6 +189,7 @@ def _board_file():
 
 # %% ../nbs/55_features.ipynb #e7b2978d
 def _pretrained(name, model_args):
+    import timm
     fault = ''
     if name.split('.')[0] == lite0:
         try:
@@ -211,6 +211,7 @@ def _pretrained(name, model_args):
     return model
 
 def _from_board(name, model_args):
+    import timm
     overlay = {'state_dict': on_board_weights()}
     model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **model_args)
     model.pretrained_cfg.pop('state_dict') # they are in the model now
@@ -224,6 +225,7 @@ def create_net(
 ) -> nn.Module: # on the CPU, in evaluation mode
     """A timm model. Raises `ValueError` for an unknown architecture or argument, and `WeightsError` if the weights
     cannot be had."""
+    import timm
     name, cfg = arch_name(arch), model_cfg(arch)
     if weights is None:
         weights = _own_weights(name)
@@ -262,53 +264,6 @@ class ConcatPool(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x.flatten(2).float()
         return torch.cat([x.mean(2), x.amax(2)], 1)
-
-# %% ../nbs/55_features.ipynb #c6fcc5b5
-def fold_batchnorm(
-    model: nn.Module, # in evaluation mode; left as it is
-    x: torch.Tensor, # an input to try it on
-) -> nn.Module: # a copy without the batch norms that directly follow a convolution
-    "Fold batch norms into the convolutions before them; the answer stays the same (Jacob et al. 2017, section 3.2)."
-    folded = deepcopy(model).eval()
-    pairs, want = _watch(folded, x)
-    names = {m: n for n, m in folded.named_modules()}
-    for conv, bn in pairs:
-        fused = fuse_conv_bn_eval(conv, bn)
-        conv.weight, conv.bias = fused.weight, fused.bias
-        folded.set_submodule(names[bn], nn.Sequential(*bn.children()))
-    with torch.inference_mode():
-        same = torch.allclose(folded(x), want, rtol=1e-3, atol=1e-3*want.abs().max())
-    return folded if same else deepcopy(model).eval()
-
-def _watch(model, x):
-    made, pairs, hooks = {}, [], []
-    def note_output(conv, args, out):
-        made[id(out)] = conv, out # kept, so that no other tensor gets its id
-    def note_input(bn, args):
-        if id(args[0]) in made:
-            pairs.append((made[id(args[0])][0], bn))
-    for m in model.modules():
-        if isinstance(m, nn.Conv2d):
-            hooks.append(m.register_forward_hook(note_output))
-        elif isinstance(m, nn.BatchNorm2d):
-            hooks.append(m.register_forward_pre_hook(note_input))
-    with torch.inference_mode():
-        answer = model(x)
-    for hook in hooks:
-        hook.remove()
-    return pairs, answer
-
-# %% ../nbs/55_features.ipynb #784a1bf5
-def fast_dtype(
-    device: str | torch.device, # 'cpu', 'cuda', …
-) -> torch.dtype:
-    "bfloat16 where the device computes with it natively, else float32."
-    if torch.device(device).type == 'cuda':
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has = getattr(torch.cpu, 'get_capabilities', dict)()
-        native = has.get('amx_bf16') or has.get('avx512_bf16')
-    return torch.bfloat16 if native else torch.float32
 
 # %% ../nbs/55_features.ipynb #357a4710
 class FeatureStore:
@@ -357,10 +312,12 @@ def append(
     if not new:
         return
     keys, rows = [keys[i] for i in new], rows[new]
-    line = f'{zlib.crc32(rows):08x} {" ".join(keys)}\n'.encode()
+    parts = [slice(i, i + 16) for i in range(0, len(keys), 16)] # what is damaged later costs no more than one part
+    lines = [f'{zlib.crc32(rows[part]):08x} {" ".join(keys[part])}\n'.encode() for part in parts]
     _write_from(self.folder/'rows', len(self.row)*self.width*4, rows.tobytes())
-    _write_from(self.folder/'index', self.index_end, line)
-    self._note(keys, line)
+    _write_from(self.folder/'index', self.index_end, b''.join(lines))
+    for part, line in zip(parts, lines):
+        self._note(keys[part], line)
 
 def _write_from(file, end, content):
     with open(file, 'r+b') as f:
@@ -371,10 +328,11 @@ def _write_from(file, end, content):
         os.fsync(f.fileno())
 
 # %% ../nbs/55_features.ipynb #5e3c17e0
-def _store_name(backbone, tfm, dtype):
+def _store_name(backbone, tfm, engine):
+    import timm
     h = hashlib.blake2b(digest_size=12)
     versions = [m.__version__ for m in (imgcourse, torch, torchvision, timm, PIL)]
-    for part in (backbone, getattr(tfm, 'min_side', None), dtype, backbone.device.type, versions):
+    for part in (backbone, getattr(tfm, 'min_side', None), engine, backbone.device.type, versions):
         h.update(repr(part).encode())
     noise = np.random.RandomState(0).randint(0, 256, (150, 200, 3), dtype=np.uint8)
     picture = tfm(Image.fromarray(noise).resize((400, 300)))
@@ -405,10 +363,11 @@ def features(
         raise ValueError('Augmented pictures have other features each time; '
                          'take a data set that is not augmented (data.fix_ds, data.val_ds)')
     backbone.eval()
-    dtype, probe = fast_dtype(backbone.device), ds[0][0][None].to(backbone.device)
+    probe, net = ds[0][0][None].to(backbone.device), nn.Sequential(backbone, ConcatPool()).eval()
     with torch.inference_mode():
-        width = ConcatPool()(backbone(probe)).shape[1]
-    store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, dtype), width)
+        width = net(probe).shape[1]
+    engine = engine_for(net, probe, len(ds))
+    store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, engine), width)
     keys, state = [ds.key(i) for i in range(len(ds))], PartialState()
     for share, shares in ((state.process_index, state.num_processes), (0, 1)):
         # a data loader draws a random number, which must not change later ones
@@ -416,7 +375,7 @@ def features(
             store.read()
             new = {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
             if new:
-                _compute(backbone, probe, dtype, Subset(ds, list(new.values())), list(new), store)
+                _compute(Frozen(net, probe, len(ds)), probe.device, Subset(ds, list(new.values())), list(new), store)
         state.wait_for_everyone()
     return Features(store.read().rows, np.array([store.row[k] for k in keys]))
 
@@ -430,17 +389,27 @@ def _locked(file):
 
 # %% ../nbs/55_features.ipynb #019b6502
 @torch.inference_mode()
-def _compute(backbone, probe, dtype, ds, keys, store):
-    layout = dict(device=probe.device, dtype=dtype, memory_format=torch.channels_last)
-    net = nn.Sequential(fold_batchnorm(backbone, probe), ConcatPool()).to(**layout)
-    bs = 128 if probe.is_cuda else 16
-    n_workers = min(8, os.cpu_count()) if probe.is_cuda and not ds.dataset.on_device else 0
-    dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=n_workers)
+def _compute(net, device, ds, keys, store):
+    on_gpu = device.type == 'cuda'
+    dl = DataLoader(ds, 128 if on_gpu else 64, collate_fn=as_is,
+                    num_workers=min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0)
+    rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
-        for i, (x, _) in enumerate(dl):
-            full = x.new_zeros(bs, *x.shape[1:])
-            full[:len(x)] = x
-            rows = net(full.to(**layout))[:len(x)]
-            with store.lock:
-                store.read().append(keys[i*bs:i*bs + len(x)], rows.cpu().numpy())
-            bar.update(len(x))
+        try:
+            for x, _ in ahead(dl):
+                rows.append(net(x.to(device)).cpu().numpy())
+                bar.update(len(x))
+                if time.monotonic() > kept + 1:
+                    done, kept = _keep(rows, keys, done, store), time.monotonic()
+        finally:
+            _keep(rows, keys, done, store)
+
+def _keep(rows, keys, done, store):
+    "Write what has been computed; how many are done then."
+    if not rows:
+        return done
+    new = np.concatenate(rows)
+    rows.clear()
+    with store.lock:
+        store.read().append(keys[done:done + len(new)], new)
+    return done + len(new)

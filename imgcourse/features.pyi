@@ -10,8 +10,7 @@ from typing import Any
 
 __all__ = [
     'Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights', 'on_board_weights',
-    'create_net', 'create_backbone', 'ConcatPool', 'fold_batchnorm', 'fast_dtype', 'FeatureStore', 'Features',
-    'features',
+    'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features',
 ]
 
 class Backbone(nn.Module):
@@ -67,13 +66,6 @@ def create_backbone(arch: str | Callable, weights: str | Path | bool | None = No
 class ConcatPool(nn.Module):
     """Average and maximum over all places, side by side: `(n, channels, h, w)` becomes `(n, 2*channels)`, float32."""
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...
-
-def fold_batchnorm(model: nn.Module, x: torch.Tensor) -> nn.Module:
-    """Fold batch norms into the convolutions before them; the answer stays the same (Jacob et al. 2017, section
-    3.2)."""
-
-def fast_dtype(device: str | torch.device) -> torch.dtype:
-    """bfloat16 where the device computes with it natively, else float32."""
 
 class FeatureStore:
     """Rows of float32 on disk, each under a key."""

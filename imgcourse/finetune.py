@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np, torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from timm.models import group_parameters
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from .data import ImageClassifierData
@@ -30,6 +29,7 @@ def split_layers(
     "Group the weights of a model by depth: by timm's own `group_matcher`, or by top-level layers."
     params = dict(model.named_parameters())
     if hasattr(model, 'group_matcher'):
+        from timm.models import group_parameters
         groups = group_parameters(model, model.group_matcher(coarse=True)).values()
     else:
         groups = [list(names) for _, names in groupby(params, lambda n: n.split('.')[0])]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from accelerate.utils import set_seed
 from fastcore.basics import patch
-from sklearn import metrics
 from .data import ImageClassifierData
 from .learner import plot_bars
 from .pictures import printable, show_images
@@ -112,6 +111,7 @@ def confusion_matrix(
     plot: bool = False, # draw it too?
 ) -> np.ndarray: # int64 `(classes, classes)`: rows are true classes, columns are answers
     "How many pictures of each class were taken for which."
+    from sklearn import metrics
     cm = metrics.confusion_matrix(self.y, self.preds, labels=range(self.data.c))
     if plot:
         display = metrics.ConfusionMatrixDisplay(cm, display_labels=self.data.classes)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'logprobs', 'score',
-           'Progress', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'check_batches',
-           'set_seed']
+           'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner',
+           'check_batches', 'set_seed']
 
 # %% ../nbs/02_three_lines.ipynb #b1ad6bb1
 import time
@@ -14,11 +14,11 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-import numpy as np, torch
+import numpy as np, psutil, torch
 import torch.nn.functional as F
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DataLoaderConfiguration, broadcast_object_list, set_seed
+from accelerate.utils import DataLoaderConfiguration, DistributedType, broadcast_object_list, set_seed
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from PIL import Image
@@ -26,10 +26,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from .batches import Shuffle, as_is
 from .data import ImageClassifierData
+from .engines import Frozen
 from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features, read_whole,
                                 set_weights, write_whole)
 from .live import pick_picture
-from .pictures import ProgressBar, as_picture, check_number, printable, show_images
+from .pictures import ProgressBar, as_picture, check_number, printable, show_images, use_free_cores
 from .transforms import PictureTransform, arch_name, model_cfg
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt
@@ -118,7 +119,7 @@ class Learner:
         data: ImageClassifierData, # what to learn from
         # one or several functions of `(logprobs (n, classes), targets (n,))`, torchmetrics' too; None: `accuracy`
         metrics: Callable | Sequence[Callable] | None = None,
-        opt_fn: Callable = partial(torch.optim.SGD, momentum=.9), # makes the optimizer from `(parameters, lr=…)`
+        opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True), # makes the optimizer from `(parameters, lr=…)`
         loss_fn: Callable = F.cross_entropy, # of `(preds, targets)`; cross-entropy takes logits and logprobs alike
         cbs: Callback | Sequence[Callback] = (), # one or several, besides the default ones, for every `fit`
         precision: str | None = None, # 'no', 'bf16', 'fp16'; None: what `accelerate launch` says
@@ -212,7 +213,9 @@ def prepare(
                                    dataloader_config=DataLoaderConfiguration(split_batches=True))
     self.sampler = trn.sampler
     self.sampler.seed, = broadcast_object_list([int(torch.randint(2**62, ()))])
-    self.net, self.opt, *self.dls = self.accelerator.prepare(self.model, opt, trn, val)
+    self.net, stepper, *self.dls = self.accelerator.prepare(self.asked(False, len(trn.dataset)), opt, trn, val)
+    plain = self.accelerator.distributed_type == DistributedType.NO and not self.accelerator.scaler
+    self.opt, self.stepper = opt, opt if plain else stepper
 
 # %% ../nbs/02_three_lines.ipynb #d554b07a
 class StopFit(Exception):
@@ -281,10 +284,10 @@ def one_batch(self: Learner) -> None:
     with self.accelerator.accumulate(self.net):
         self.get_loss()
         self.accelerator.backward(self.loss)
-        if self.accelerator.sync_gradients:
+        if self.accelerator.sync_gradients: # the last of `accumulate` batches
             self.call('before_step')
-        self.opt.step() # accelerate's: it waits for the last of `accumulate` batches
-        self.opt.zero_grad()
+            self.stepper.step()
+            self.stepper.zero_grad()
 
 @patch
 def get_loss(self: Learner) -> None:
@@ -307,6 +310,15 @@ def loaders(self: Learner) -> tuple[DataLoader, DataLoader]:
     "The batches to learn from, and those to check with."
     return self.data.trn_dl, self.data.val_dl
 
+@patch
+def asked(
+    self: Learner,
+    full: bool, # the whole model, or what is trained
+    n: int, # how many items it will be asked about
+) -> nn.Module:
+    "What computes the predictions."
+    return self.full if full else self.model
+
 # %% ../nbs/02_three_lines.ipynb #144e5f7a
 def _is_frozen(
     module: nn.Module, # a layer, with all that is in it
@@ -321,8 +333,8 @@ def set_mode(
     training: bool, # or evaluation
 ) -> None:
     "Put the model into training or evaluation mode; frozen layers always stay in evaluation mode."
-    self.full.train(training)
-    for m in self.full.modules():
+    self.model.train(training)
+    for m in self.model.modules() if training else ():
         if _is_frozen(m):
             m.eval()
 
@@ -412,7 +424,12 @@ class Progress(Callback):
             print('  '.join(k.rjust(w) for k, w in widths.items()))
         print('  '.join(self.rows[-1][k].rjust(w) for k, w in widths.items()), flush=True)
 
-Learner.default_cbs[:] = [Metrics, Progress]
+class FreeCores(Callback):
+    "Leaves cores that other programs are using to them (`use_free_cores`)."
+    in_range_test = True
+    def before_batch(self, learn): use_free_cores()
+
+Learner.default_cbs[:] = [Metrics, Progress, FreeCores]
 
 # %% ../nbs/02_three_lines.ipynb #e61d96fc
 @patch
@@ -430,11 +447,12 @@ def predict_dl(
 ) -> tuple[np.ndarray, np.ndarray]: # logprobs float32 `(n, classes)`, classes int64 `(n,)`
     "Logprobs and targets for all batches of a loader."
     device = Accelerator().device
-    net = (self.full if full else self.model).to(device)
-    self.set_mode(False)
-    batches = ProgressBar(iter(dl), 'Predicting', total=len(dl)) # of `dl` tqdm would start its processes twice
+    n, out = len(dl.dataset) if hasattr(dl, 'dataset') else len(dl), [] # a list of batches is a short one
+    net = self.asked(full, n).to(device).eval()
     with torch.no_grad():
-        out = [(logprobs(net(x.to(device))).cpu(), y.cpu()) for x, y in batches]
+        for x, y in ProgressBar(iter(dl), 'Predicting', total=len(dl)): # of `dl` tqdm would start its processes twice
+            use_free_cores()
+            out.append((logprobs(net(x.to(device))).cpu(), y.cpu()))
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 
@@ -604,7 +622,9 @@ class FeatureDataset(Dataset):
         self,
         feats: Features, # rows `(n, width)`
         y: np.ndarray, # class numbers `(n,)`
-    ): self.feats, self.y = feats, torch.as_tensor(y)
+    ):
+        size, free = 4*len(feats)*feats.width, psutil.virtual_memory().available
+        self.feats, self.y = feats[:] if size < free/4 else feats, torch.as_tensor(y)
 
     def __len__(self) -> int: return len(self.feats)
     def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -658,6 +678,18 @@ def feature_dl(
         return DataLoader(feats, bs, collate_fn=as_is)
     return DataLoader(feats, bs, sampler=Shuffle(len(ds)), collate_fn=as_is, drop_last=len(ds) % bs == 1)
 
+@patch
+def asked(
+    self: ConvLearner,
+    full: bool, # the whole model, or what is trained
+    n: int, # how many items it will be asked about
+) -> nn.Module:
+    "What computes the predictions: the model, with its backbone on the fastest engine if that is frozen."
+    if (self.precompute and not full) or n < 64 or self.precision or not _is_frozen(self.backbone):
+        return self.full if full else self.model
+    x = self.data.val_ds[0][0][None].to(Accelerator().device)
+    return nn.Sequential(Frozen(self.full[:2].to(x.device).eval(), x, n), self.head)
+
 # %% ../nbs/02_three_lines.ipynb #d30d37b5
 @patch(cls_method=True)
 def pretrained(
@@ -670,7 +702,7 @@ def pretrained(
     ps: float | Sequence[float] | None = None,
     weights: str | bool | None = None, # None: pretrained; a safetensors file; False: random
     metrics: Callable | Sequence[Callable] | None = None, # one or several; None: `accuracy`
-    opt_fn: Callable = partial(torch.optim.SGD, momentum=.9), # makes the optimizer
+    opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True), # makes the optimizer
     cbs: Callback | Sequence[Callback] = (), # one or several, for every `fit`
     loss_fn: Callable = F.cross_entropy, # of `(logprobs, targets)`; one with class weights, say
     precision: str | None = None, # as for `Learner`

@@ -17,8 +17,8 @@ from typing import Any
 
 __all__ = [
     'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'logprobs', 'score',
-    'Progress', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner', 'check_batches',
-    'set_seed',
+    'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner',
+    'check_batches', 'set_seed',
 ]
 
 def make_head(
@@ -69,6 +69,7 @@ class Learner:
     sampler: Any
     net: Any
     opt: Any
+    stepper: Any
     dls: Any
     run_cbs: list[Callback]
     n_epochs: int
@@ -112,6 +113,8 @@ class Learner:
         """Call that method of every callback that has it."""
     def loaders(self) -> tuple[DataLoader, DataLoader]:
         """The batches to learn from, and those to check with."""
+    def asked(self, full: bool, n: int) -> nn.Module:
+        """What computes the predictions."""
     def set_mode(self, training: bool) -> None:
         """Put the model into training or evaluation mode; frozen layers always stay in evaluation mode."""
     def silent(self) -> Learner:
@@ -257,6 +260,11 @@ class Progress(Callback):
     def show_table(self): ...
     def print_line(self): ...
 
+class FreeCores(Callback):
+    """Leaves cores that other programs are using to them (`use_free_cores`)."""
+    in_range_test: bool
+    def before_batch(self, learn): ...
+
 def accuracy_np(preds: np.ndarray, targs: np.ndarray) -> float:
     """`accuracy` for numpy arrays."""
 
@@ -268,7 +276,7 @@ def show_answers(picture: Image.Image, classes: Sequence[str], probs: np.ndarray
 
 class FeatureDataset(Dataset):
     """Stored features with the classes of their pictures; gives whole batches."""
-    feats: Features
+    feats: Any
     y: Any
     def __init__(self, feats: Features, y: np.ndarray) -> None: ...
     def __len__(self) -> int: ...
@@ -298,6 +306,8 @@ class ConvLearner(Learner):
         """The batches of test pictures, or of their features."""
     def feature_dl(self, ds: Dataset, shuffle: bool = False) -> DataLoader:
         """Batches of stored features of a data set; what is missing is computed."""
+    def asked(self, full: bool, n: int) -> nn.Module:
+        """What computes the predictions: the model, with its backbone on the fastest engine if that is frozen."""
     @classmethod
     def pretrained(
         cls,

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from timm.layers import create_conv2d
 from torch import nn
 from .learner import Callback, Learner, Progress, logprobs
 
@@ -256,6 +255,7 @@ class ConvLayer(nn.Module):
         stride: int = 1, # in pixels
         l2: float = 0, # a penalty of this times the sum of the squared weights belongs to the loss
     ):
+        from timm.layers import create_conv2d
         super().__init__()
         self.conv = create_conv2d(n_in, filters, 3, stride=stride, padding='same', bias=False)
         self.relu = nn.ReLU()

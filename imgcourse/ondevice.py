@@ -40,9 +40,7 @@ class BatchTransform(PictureTransform):
         g: torch.Generator, # on the device of `x`
     ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
         "Normalized pictures, augmented by one function after the other."
-        scale = torch.tensor([1/(255*s) for s in self.std], device=x.device).view(3, 1, 1)
-        shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device).view(3, 1, 1)
-        x = x.permute(0, 3, 1, 2)*scale + shift
+        x = self.normalize(x)
         for f in self.aug:
             x = f(x, idxs, epoch, g)
         return x.contiguous(memory_format=torch.channels_last)
@@ -111,7 +109,7 @@ def _one_tensor(dl, tfm):
     try:
         for x, _ in ProgressBar(iter(dl), 'Reading', total=len(dl)):
             batches.append((tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1))
-    except ValueError as e:
+    except RuntimeError as e:
         raise ValueError(f'The pictures are not all of one size ({e}); '
                          'tfms=tfms_from_model(arch, sz) makes them so') from None
     return torch.cat(batches).to(Accelerator().device)

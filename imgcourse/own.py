@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
-from sklearn.model_selection import KFold
 from torch import nn
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from .batches import FileDataset, split_folder
@@ -143,6 +142,7 @@ def label_suspects(
 ) -> np.ndarray: # numbers of the training pictures, the largest loss first
     """Which labels are likely to be wrong: those with the largest losses, each judged by a net that has not learned
     from it (Northcutt, Jiang and Chuang 2021). Raises `ValueError` for data that are no files."""
+    from sklearn.model_selection import KFold
     _check_files(data.trn_ds)
     check_number(folds, 'folds', 'the number of parts', 2, len(data.trn_y), whole=True)
     losses = np.zeros(len(data.trn_y))

@@ -1,5 +1,6 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 import numpy as np
+import torch
 from PIL import Image
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -7,9 +8,9 @@ from tqdm import tqdm
 from typing import Any, Literal
 
 __all__ = [
-    'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'as_picture', 'as_bytes', 'cache_dir', 'text_hash',
-    'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'warn_user', 'check_pictures', 'list_pictures',
-    'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
+    'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
+    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'ahead', 'bad_pictures', 'use_free_cores', 'warn_user',
+    'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
 ]
 
 picture_suffixes: tuple
@@ -24,6 +25,9 @@ class PictureError(ValueError):
 def read_picture(path: str | Path, min_side: int | None = None) -> Image.Image:
     """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip
     over 50 times as long as wide."""
+
+def read_pixels(path: str | Path, min_side: int | None = None) -> torch.Tensor:
+    """What `read_picture` reads, as a tensor. Raises `PictureError` as it does."""
 
 def as_picture(picture: str | Path | Image.Image | np.ndarray, min_side: int | None = None) -> Image.Image:
     """One picture, whatever it comes as. Raises `PictureError` for a file that is no picture, and `ValueError` for
@@ -53,8 +57,16 @@ class ProgressBar(tqdm):
 def in_threads(f: Callable, items: Iterable) -> Iterator:
     """`map` in several threads; in a process that loads data, which has helpers beside it, in one."""
 
+def ahead(items: Iterable) -> Iterator:
+    """While one item is used, a thread already fetches the next."""
+
 def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""
+
+def use_free_cores() -> None:
+    """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be
+    called often; it looks once a second. Where the user has set a number of threads, no more are used, and where
+    OMP_NUM_THREADS is set, nothing is changed."""
 
 def warn_user(message: str) -> None:
     """A warning that points at the line of the program which called this package (our own command is such a

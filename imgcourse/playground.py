@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.nn.functional as F
 from fastcore.basics import patch
-from sklearn.datasets import make_blobs, make_circles, make_moons
 from torch import nn
 from torch.utils.data import DataLoader
 from .batches import keep_random_state
@@ -30,6 +29,7 @@ def dots(
     seed: int = 0, # of the random choice
 ) -> tuple[torch.Tensor, torch.Tensor]: # places float32 `(n, 2)`, -2 to 2, classes `(n,)`: 1 for blue, 0 for orange
     "Blue and orange dots in the plane, from scikit-learn. Raises `ValueError` for another kind."
+    from sklearn.datasets import make_blobs, make_circles, make_moons
     makers = {'circles': partial(make_circles, noise=.1, factor=.35),
               'moons': partial(make_moons, noise=.12),
               'blobs': partial(make_blobs, centers=[(-.5, -.5), (.5, .5)], cluster_std=.25)}

@@ -9,7 +9,7 @@ __all__ = ['report', 'train_folder']
 import base64, inspect, io, os, sys, time
 from importlib.resources import files
 from pathlib import Path
-import numpy as np, timm, torch
+import numpy as np, torch
 import imgcourse.schedule # adds fit_one_cycle to Learner
 from .export import net_config
 from .finetune import BnFreeze
@@ -103,6 +103,7 @@ def _filled_in(**gaps):
 
 # %% ../nbs/59_report.ipynb #3e1505c9
 def _facts(learn, interp, notes):
+    import timm
     made_with = {'imgcourse': imgcourse.__version__, 'torch': torch.__version__, 'timm': timm.__version__,
                  'Python': sys.version.split()[0]}
     return {

@@ -32,7 +32,7 @@ class Schedule(Callback):
     def before_fit(self, learn):
         learn.record, self.lrs, self.moms, self.losses, self.valid = self, [], [], [], []
         steps = -(-len(learn.dls[0])//learn.accelerator.gradient_accumulation_steps)
-        self.rule = self.make(learn.opt.optimizer, steps)
+        self.rule = self.make(learn.opt, steps)
 
     def after_batch(self, learn):
         if not (learn.training and learn.accelerator.sync_gradients):

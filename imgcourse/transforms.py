@@ -5,19 +5,21 @@
 # %% auto #0
 __all__ = ['resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16',
            'vgg19', 'dn121', 'dn169', 'lite0', 'transforms_basic', 'transforms_side_on', 'transforms_top_down',
-           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'pixels',
-           'validation_tfm', 'tfms_from_model']
+           'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'as_tensor', 'PictureTransform',
+           'pixels', 'validation_tfm', 'tfms_from_model']
 
 # %% ../nbs/51_transforms.ipynb #06497dd8
 import math
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Literal
-import numpy as np, timm, torch
+from typing import TYPE_CHECKING, Literal
+import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
 from torchvision.transforms import v2
 from .pictures import check_number
+if TYPE_CHECKING:
+    import timm
 
 # %% ../nbs/51_transforms.ipynb #77f34c8f
 resnet18, resnet34, resnet50, resnet101, resnet152 = 'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152'
@@ -29,6 +31,7 @@ def arch_name(
     arch: str | Callable, # a name of timm's, or one of its model functions
 ) -> str: # the name
     "The name of a timm model; raises `ValueError` with the nearest names if there is no such model."
+    import timm
     name = getattr(arch, '__name__', arch)
     if isinstance(name, str) and timm.is_model(name):
         return name
@@ -38,9 +41,10 @@ def arch_name(
 
 def model_cfg(
     arch: str | Callable, # a name of timm's
-) -> timm.models.PretrainedCfg: # among others `mean`, `std`, `interpolation`, `input_size`
+) -> 'timm.models.PretrainedCfg': # among others `mean`, `std`, `interpolation`, `input_size`
     """How pictures were prepared when a model was trained, as timm notes it. Raises `ValueError` for an unknown model
     or an unknown tag behind the dot of its name."""
+    import timm
     name = arch_name(arch)
     try:
         return timm.get_pretrained_cfg(name, allow_unregistered=False)
@@ -69,11 +73,19 @@ _shear_zoom = v2.RandomAffine(0, scale=(.8, 1.2), shear=_shear, interpolation=_b
 transforms_shear_zoom = [_shear_zoom, v2.RandomHorizontalFlip()]
 
 # %% ../nbs/51_transforms.ipynb #de164cc3
+def as_tensor(
+    im: Image.Image | torch.Tensor, # a picture
+) -> torch.Tensor: # uint8 `(3, height, width)`
+    "A picture as a tensor of bytes."
+    return im if isinstance(im, torch.Tensor) else v2.functional.pil_to_tensor(im)
+
 class PictureTransform:
     "From a picture to the normalized tensor `(3, sz, sz)` that a model sees."
     def __init__(
         self,
-        steps: list[Callable], # torchvision transforms, from a Pillow picture to one of the final size
+        # torchvision transforms, from a Pillow picture to one of the final size, or to a tensor of bytes `(3, sz, sz)`;
+        # if the first is `PILToTensor`, a data set gives tensors
+        steps: list[Callable],
         min_side: int, # the shorter side in pixels that the steps need; a JPEG is decoded no smaller than that
         mean: Sequence[float], # of each channel, 0 to 1
         std: Sequence[float], # likewise
@@ -82,16 +94,32 @@ class PictureTransform:
         self.mean, self.std = tuple(mean), tuple(std)
         # what `validation_tfm` makes it from; None for other steps
         self.config = None if steps else {'mean': self.mean, 'std': self.std, 'side': min_side}
-        self.normalize = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+        self.takes_tensors = bool(steps) and isinstance(steps[0], v2.PILToTensor)
 
-    def __call__(self, im: Image.Image) -> torch.Tensor: return self.finish([self.steps(im)])[0]
+    def __call__(self, im: Image.Image) -> torch.Tensor: return self.finish([self.sized(im)])[0]
+
+    def sized(
+        self,
+        im: Image.Image | torch.Tensor, # a picture; as a tensor, if `takes_tensors`, uint8 `(3, height, width)`
+    ) -> torch.Tensor: # uint8 `(3, sz, sz)`
+        "The steps alone."
+        return as_tensor(self.steps(im))
 
     def finish(
         self,
-        ims: Sequence[Image.Image], # pictures of the final size
+        ims: Sequence[torch.Tensor], # pictures of the final size, uint8 `(3, sz, sz)`
     ) -> torch.Tensor: # float32 `(n, 3, sz, sz)`, channels last in memory
         "Make a normalized batch of pictures."
-        return self.normalize(torch.from_numpy(np.stack([np.asarray(im) for im in ims])).permute(0, 3, 1, 2))
+        return self.normalize(torch.stack([im.permute(1, 2, 0) for im in ims]))
+
+    def normalize(
+        self,
+        x: torch.Tensor, # pictures, uint8 `(n, height, width, 3)`
+    ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
+        "From bytes to what a model expects."
+        scale = torch.tensor([1/(255*s) for s in self.std], device=x.device)
+        shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device)
+        return (x*scale).add_(shift).permute(0, 3, 1, 2)
 
     def __repr__(self) -> str:
         return f'PictureTransform({self.steps}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
@@ -126,7 +154,7 @@ def validation_tfm(
     if size is None:
         return PictureTransform([], side, mean, std)
     how = {'interpolation': v2.InterpolationMode(interpolation), 'antialias': True}
-    steps = [v2.Resize((side, side) if squish else side, **how), v2.CenterCrop(size)]
+    steps = [v2.PILToTensor(), v2.Resize((side, side) if squish else side, **how), v2.CenterCrop(size)]
     tfm = PictureTransform(steps, side, mean, std)
     tfm.config = {'mean': tfm.mean, 'std': tfm.std, 'side': side, 'size': size, 'squish': squish,
                   'interpolation': interpolation}
@@ -150,12 +178,13 @@ def tfms_from_model(
     _check_tfms(arch, cfg, sz, zoom, pad, crop_type)
     how = {'interpolation': v2.InterpolationMode(cfg.interpolation), 'antialias': True}
     val_tfm = validation_tfm(cfg.mean, cfg.std, sz, sz, crop_type == 'squish', cfg.interpolation)
-    trn = val_tfm.steps.transforms[:1] if crop_type == 'squish' else []
+    trn = val_tfm.steps.transforms[:2 if crop_type == 'squish' else 1]
     if zoom > 1:
         trn.append(v2.RandomResize(sz, round(sz*zoom) + 1, **how))
     else:
         trn.append(v2.Resize(sz, **how))
-    trn += aug_tfms or []
+    if aug_tfms:
+        trn += [v2.ToPILImage(), *aug_tfms]
     if pad:
         trn.append(v2.Pad(pad, padding_mode='reflect'))
     trn.append(v2.CenterCrop(sz) if crop_type == 'center' else v2.RandomCrop(sz))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 __all__ = [
     'resnet18', 'resnet34', 'resnet50', 'resnet101', 'resnet152', 'resnext50', 'resnext101', 'resnext101_64', 'vgg16',
     'vgg19', 'dn121', 'dn169', 'lite0', 'transforms_basic', 'transforms_side_on', 'transforms_top_down',
-    'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'PictureTransform', 'pixels',
+    'transforms_shear_zoom', 'arch_name', 'model_cfg', 'MirroredRotation', 'as_tensor', 'PictureTransform', 'pixels',
     'validation_tfm', 'tfms_from_model',
 ]
 
@@ -42,18 +42,25 @@ class MirroredRotation(v2.RandomRotation):
     """torchvision's `RandomRotation`, with corners that show the mirrored picture."""
     def transform(self, im, params): ...
 
+def as_tensor(im: Image.Image | torch.Tensor) -> torch.Tensor:
+    """A picture as a tensor of bytes."""
+
 class PictureTransform:
     """From a picture to the normalized tensor `(3, sz, sz)` that a model sees."""
     config: Any
-    normalize: Any
+    takes_tensors: Any
     steps: Any
     min_side: int
     mean: tuple
     std: tuple
     def __init__(self, steps: list[Callable], min_side: int, mean: Sequence[float], std: Sequence[float]) -> None: ...
     def __call__(self, im: Image.Image) -> torch.Tensor: ...
-    def finish(self, ims: Sequence[Image.Image]) -> torch.Tensor:
+    def sized(self, im: Image.Image | torch.Tensor) -> torch.Tensor:
+        """The steps alone."""
+    def finish(self, ims: Sequence[torch.Tensor]) -> torch.Tensor:
         """Make a normalized batch of pictures."""
+    def normalize(self, x: torch.Tensor) -> torch.Tensor:
+        """From bytes to what a model expects."""
     def __repr__(self) -> str: ...
     def denorm(self, x: torch.Tensor) -> torch.Tensor:
         """Undo the normalization, to show what a model sees."""

@@ -571,9 +571,9 @@ def test_the_guard_comes_with_the_module():
 import sys
 from imgcourse.learner import Learner
 def names(): return [kind.__name__ for kind in Learner.default_cbs]
-assert names() == ['Metrics', 'Progress'] and 'imgcourse.checkpoint' not in sys.modules
+assert names() == ['Metrics', 'Progress', 'FreeCores'] and 'imgcourse.checkpoint' not in sys.modules
 import imgcourse.schedule
-assert names() == ['Metrics', 'Progress', 'StopAtNaN']
+assert names() == ['Metrics', 'Progress', 'FreeCores', 'StopAtNaN']
 assert Learner.default_cbs[-1] is imgcourse.checkpoint.StopAtNaN
 '''
     subprocess.run([sys.executable, '-c', code], check=True)

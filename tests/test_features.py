@@ -17,10 +17,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import v2
 
+import imgcourse.engines
 import imgcourse.features
 from imgcourse.data import ImageClassifierData
+from imgcourse.engines import fold_batchnorm
 from imgcourse.features import (Backbone, ConcatPool, FeatureStore, WeightsError, create_backbone, features,
-                                fold_batchnorm, load_weights, set_weights, write_whole)
+                                load_weights, set_weights, write_whole)
 from imgcourse.learner import ConvLearner
 from imgcourse.transforms import PictureTransform, lite0, tfms_from_model
 
@@ -190,7 +192,7 @@ def test_own_weights_folder(resnet, tmp_path, monkeypatch):
 @pytest.mark.parametrize('dtype, largest, alike', [(torch.float32, .002, .99999), (torch.bfloat16, .25, .99)])
 def test_features_are_those_of_the_backbone(backbone, data, own_cache, monkeypatch, dtype, largest, alike):
     "The stored rows are the pooled maps of each picture, up to the rounding of the number format."
-    monkeypatch.setattr(imgcourse.features, 'fast_dtype', lambda device: dtype)
+    monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: dtype)
     got = features(backbone, data.fix_ds)
     with torch.no_grad():
         want = torch.cat([ConcatPool()(backbone(x)) for x, _ in data.fix_dl]).numpy()

@@ -464,7 +464,7 @@ def test_a_model_brings_its_arguments(arrays):
     extra = Wrong()
     learn = ConvLearner.from_model(net, arrays, cbs=extra, opt_fn=partial(torch.optim.SGD, momentum=.5))
     learn.fit(.1, 1)
-    assert learn.loss_fn is F.nll_loss and learn.opt.optimizer.defaults['momentum'] == .5
+    assert learn.loss_fn is F.nll_loss and learn.opt.defaults['momentum'] == .5
     assert [type(cb) for cb in learn.cbs[-2:]] == [Other, Wrong] and learn.cbs[-1] is extra
     assert isinstance(learn.cbs[0], Metrics)
 

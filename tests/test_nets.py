@@ -253,7 +253,7 @@ def test_what_a_net_brings(data):
 def test_what_is_said_counts_more_than_what_the_net_brings(capsys, data):
     learn = ConvLearner.from_model(SimpleNet(IN, [8], 3), data, opt_fn=torch.optim.SGD, loss_fn=F.nll_loss)
     learn.fit(.01, 1)
-    assert type(learn.opt.optimizer) is torch.optim.SGD and learn.loss_fn is F.nll_loss
+    assert type(learn.opt) is torch.optim.SGD and learn.loss_fn is F.nll_loss
     plain = ConvLearner.from_model(nn.Sequential(nn.Flatten(), nn.Linear(3072, 3)), data)
     capsys.readouterr()
     plain.fit(.01, 1)
