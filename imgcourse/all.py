@@ -67,7 +67,8 @@ def log_loss(
     return metrics.log_loss(y_true, y_pred, **kwargs)
 
 _helpers = set('''
-    ahead as_bytes file_key in_threads picture_suffixes printable text_hash warn_user arch_name as_tensor pixels read_pixels validation_tfm
+    as_bytes file_key in_threads picture_suffixes printable read_pixels text_hash use_free_cores warn_user
+    arch_name as_tensor pixels validation_tfm engine_for
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches in_order listed score split_layers check_shape
     net_config tfm_config nine_numbers

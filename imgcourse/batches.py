@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Literal
 import numpy as np, torch
+from fastcore.basics import patch
 from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -131,17 +132,20 @@ class PictureDataset(Dataset):
 
     def source(self, i): return self.picture(i) # what the transform begins with
 
-    def _sized(self, i):
-        return (self.tfm.sized if isinstance(self.tfm, PictureTransform) else self.tfm)(self.source(i))
+# %% ../nbs/52_batches.ipynb #50e10bb0
+@patch
+def _sized(self: PictureDataset, i):
+    return (self.tfm.sized if isinstance(self.tfm, PictureTransform) else self.tfm)(self.source(i))
 
-    def _augmented(self, i):
-        im = self.source(i)
-        if not isinstance(self.tfm, PictureTransform):
-            with _seeded(i, 0):
-                return self.tfm(im)
-        for k, step in enumerate(self.tfm.steps.transforms):
-            im = _do(step, im, partial(_seeded, i, k))
-        return as_tensor(im)
+@patch
+def _augmented(self: PictureDataset, i):
+    im = self.source(i)
+    if not isinstance(self.tfm, PictureTransform):
+        with _seeded(i, 0):
+            return self.tfm(im)
+    for k, step in enumerate(self.tfm.steps.transforms):
+        im = _do(step, im, partial(_seeded, i, k))
+    return as_tensor(im)
 
 # %% ../nbs/52_batches.ipynb #3da3d028
 def as_is(

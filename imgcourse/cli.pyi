@@ -5,7 +5,7 @@ from typing import Any
 
 __all__ = [
     'lesson_files', 'LessonRun', 'headline', 'run', 'copy_lessons', 'lab', 'list_data', 'show_progress', 'doctor',
-    'main',
+    'main', 'command',
 ]
 
 def lesson_files(first: str | Sequence[str] = '', workshop: bool = False) -> list[Path]:
@@ -55,3 +55,6 @@ def doctor() -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """The command `imgcourse`."""
+
+def command() -> None:
+    """`main` for the terminal: ends the process with its exit code."""

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
 from .engines import Frozen, engine_for
-from .pictures import ProgressBar, ahead, cache_dir, warn_user
+from .pictures import ProgressBar, cache_dir, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
 # %% ../nbs/55_features.ipynb #4a56de23
@@ -396,7 +396,7 @@ def _compute(net, device, ds, keys, store):
     rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
         try:
-            for x, _ in ahead(dl):
+            for x, _ in dl:
                 rows.append(net(x.to(device)).cpu().numpy())
                 bar.update(len(x))
                 if time.monotonic() > kept + 1:

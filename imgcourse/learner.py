@@ -119,7 +119,8 @@ class Learner:
         data: ImageClassifierData, # what to learn from
         # one or several functions of `(logprobs (n, classes), targets (n,))`, torchmetrics' too; None: `accuracy`
         metrics: Callable | Sequence[Callable] | None = None,
-        opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True), # makes the optimizer from `(parameters, lr=…)`
+        # makes the optimizer from `(parameters, lr=…)`
+        opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True),
         loss_fn: Callable = F.cross_entropy, # of `(preds, targets)`; cross-entropy takes logits and logprobs alike
         cbs: Callback | Sequence[Callback] = (), # one or several, besides the default ones, for every `fit`
         precision: str | None = None, # 'no', 'bf16', 'fp16'; None: what `accelerate launch` says
@@ -424,6 +425,7 @@ class Progress(Callback):
             print('  '.join(k.rjust(w) for k, w in widths.items()))
         print('  '.join(self.rows[-1][k].rjust(w) for k, w in widths.items()), flush=True)
 
+# %% ../nbs/02_three_lines.ipynb #06bb8627
 class FreeCores(Callback):
     "Leaves cores that other programs are using to them (`use_free_cores`)."
     in_range_test = True

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'ahead', 'bad_pictures', 'use_free_cores', 'warn_user',
+           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'warn_user',
            'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures',
            'check_number']
 
@@ -235,17 +235,6 @@ def in_threads(
 ) -> Iterator: # the results, in order
     "`map` in several threads; in a process that loads data, which has helpers beside it, in one."
     return map(f, items) if get_worker_info() else _threads(os.getpid()).map(f, items)
-
-def ahead(
-    items: Iterable, # batches, say
-) -> Iterator: # the same
-    "While one item is used, a thread already fetches the next."
-    it, end = iter(items), object()
-    with ThreadPoolExecutor(1) as helper:
-        coming = helper.submit(next, it, end)
-        while (item := coming.result()) is not end:
-            coming = helper.submit(next, it, end)
-            yield item
 
 def bad_pictures(
     files: Sequence[str | Path], # the files to look at

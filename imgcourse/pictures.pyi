@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 __all__ = [
     'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'ahead', 'bad_pictures', 'use_free_cores', 'warn_user',
+    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'warn_user',
     'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
 ]
 
@@ -56,9 +56,6 @@ class ProgressBar(tqdm):
 
 def in_threads(f: Callable, items: Iterable) -> Iterator:
     """`map` in several threads; in a process that loads data, which has helpers beside it, in one."""
-
-def ahead(items: Iterable) -> Iterator:
-    """While one item is used, a thread already fetches the next."""
 
 def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""

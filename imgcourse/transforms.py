@@ -72,13 +72,14 @@ _shear = float(np.rad2deg(.2))
 _shear_zoom = v2.RandomAffine(0, scale=(.8, 1.2), shear=_shear, interpolation=_bilinear, fill=(124, 116, 104))
 transforms_shear_zoom = [_shear_zoom, v2.RandomHorizontalFlip()]
 
-# %% ../nbs/51_transforms.ipynb #de164cc3
+# %% ../nbs/51_transforms.ipynb #9465a01b
 def as_tensor(
     im: Image.Image | torch.Tensor, # a picture
 ) -> torch.Tensor: # uint8 `(3, height, width)`
     "A picture as a tensor of bytes."
     return im if isinstance(im, torch.Tensor) else v2.functional.pil_to_tensor(im)
 
+# %% ../nbs/51_transforms.ipynb #de164cc3
 class PictureTransform:
     "From a picture to the normalized tensor `(3, sz, sz)` that a model sees."
     def __init__(
@@ -112,19 +113,20 @@ class PictureTransform:
         "Make a normalized batch of pictures."
         return self.normalize(torch.stack([im.permute(1, 2, 0) for im in ims]))
 
-    def normalize(
-        self,
-        x: torch.Tensor, # pictures, uint8 `(n, height, width, 3)`
-    ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
-        "From bytes to what a model expects."
-        scale = torch.tensor([1/(255*s) for s in self.std], device=x.device)
-        shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device)
-        return (x*scale).add_(shift).permute(0, 3, 1, 2)
-
     def __repr__(self) -> str:
         return f'PictureTransform({self.steps}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
 
 # %% ../nbs/51_transforms.ipynb #20012668
+@patch
+def normalize(
+    self: PictureTransform,
+    x: torch.Tensor, # pictures, uint8 `(n, height, width, 3)`
+) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
+    "From bytes to what a model expects."
+    scale = torch.tensor([1/(255*s) for s in self.std], device=x.device)
+    shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device)
+    return (x*scale).add_(shift).permute(0, 3, 1, 2)
+
 @patch
 def denorm(
     self: PictureTransform,

@@ -59,9 +59,9 @@ class PictureTransform:
         """The steps alone."""
     def finish(self, ims: Sequence[torch.Tensor]) -> torch.Tensor:
         """Make a normalized batch of pictures."""
+    def __repr__(self) -> str: ...
     def normalize(self, x: torch.Tensor) -> torch.Tensor:
         """From bytes to what a model expects."""
-    def __repr__(self) -> str: ...
     def denorm(self, x: torch.Tensor) -> torch.Tensor:
         """Undo the normalization, to show what a model sees."""
 

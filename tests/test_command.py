@@ -122,7 +122,7 @@ def gpu_not_used(machine, folder):
 
 
 @pytest.mark.parametrize('ill, mend', [
-    (busy, 'OMP_NUM_THREADS=1'),
+    (busy, 'Stop other programs'),
     (short_of_memory, 'Less than 2 GB of memory'),
     (torchvision_broken, 'force-reinstall torch torchvision'),
     (cache_not_writable, 'IMGCOURSE_CACHE to a folder of yours'),

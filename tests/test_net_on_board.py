@@ -100,7 +100,7 @@ def test_weights_that_timms_net_does_not_take_any_more(monkeypatch):
         def __init__(self):
             super().__init__()
             self.layer = torch.nn.Linear(2, 2)
-    monkeypatch.setattr(imgcourse.features.timm, 'create_model', lambda *args, **kwargs: Other())
+    monkeypatch.setattr('timm.create_model', lambda *args, **kwargs: Other())
     with pytest.raises(WeightsError, match='do not fit'):
         on_board_weights()
 
