@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms import v2
 from imgcourse import pictures
 from imgcourse.batches import (ArrayDataset, Shuffle, get_cv_idxs, keep_random_state, read_labels, read_table,
                                split_folder)
@@ -34,6 +35,28 @@ def test_workers_give_the_same(few):
     a, b = (ImageClassifierData.from_paths(few, tfms=TFMS, bs=8, num_workers=n) for n in (0, 2))
     for (x, y), (x2, y2) in zip(a.val_dl, b.val_dl, strict=True):
         assert torch.equal(x, x2) and torch.equal(y, y2)
+
+
+def own_step(im):
+    "Draws from all three sources, and takes its time."
+    shift = int(20*random.random()), int(20*np.random.rand())
+    return im.rotate(float(90*torch.rand(1)), translate=shift)
+
+
+@pytest.mark.parametrize('own', [own_step, v2.GaussianNoise(), v2.RandomChoice([v2.Identity(), v2.RandomInvert(1)])],
+                         ids=['own', 'draws while it computes', 'choice'])
+def test_augmentation_hangs_on_the_seed_alone(few, own):
+    "Not on threads, batches, processes, or what else has drawn."
+    aug = [v2.ToImage(), v2.ToDtype(torch.float32), own, v2.ToDtype(torch.uint8), v2.ToPILImage()] \
+        if isinstance(own, v2.GaussianNoise) else [*transforms_side_on, own]
+    tfms = tfms_from_model('resnet18', 32, aug_tfms=aug, max_zoom=1.2)
+    def pictures(bs, num_workers):
+        torch.manual_seed(5)
+        data = ImageClassifierData.from_paths(few, bs, tfms, num_workers=num_workers)
+        return torch.cat([x for x, _ in data.aug_dl])
+    want = pictures(12, 0)
+    for bs, num_workers in ((12, 0), (5, 0), (12, 2)):
+        assert torch.equal(pictures(bs, num_workers), want)
 
 
 def draw(): return random.random(), np.random.rand(), torch.rand(1).item()

@@ -9,18 +9,22 @@ import threading
 import warnings
 from base64 import b64decode
 from pathlib import Path
+from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from nbclient import NotebookClient
-from PIL import Image
+from PIL import ExifTags, Image
+from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 from imgcourse import pictures
 from imgcourse.data import ImageClassifierData
 from imgcourse.pictures import (PictureError, bad_pictures, check_number, check_pictures, list_pictures,
-                                pictures_by_class, printable, read_picture, sharp_figures, show_images)
-from imgcourse.transforms import tfms_from_model
+                                pictures_by_class, printable, read_picture, read_pixels, sharp_figures, show_images)
+from imgcourse.transforms import lite0, model_cfg, tfms_from_model
 
 TFMS = tfms_from_model('resnet18', 32)
 RED = (200, 30, 30)
@@ -441,3 +445,123 @@ def test_figures_of_a_program_stay_as_they_are():
     before = plt.get_fignums(), dict(plt.rcParams)
     sharp_figures()
     assert (plt.get_fignums(), dict(plt.rcParams)) == before
+
+
+# ---- as tensors
+def same_as_pillow(file, min_side=None):
+    "The mean difference of the pixels that `read_pixels` and `read_picture` give."
+    fast, plain = read_pixels(file, min_side), pil_to_tensor(read_picture(file, min_side))
+    assert fast.dtype == torch.uint8 and fast.shape == plain.shape
+    return (fast.float() - plain.float()).abs().mean().item()
+
+
+@pytest.mark.parametrize('mode', ['RGB', 'L', 'CMYK'])
+@pytest.mark.parametrize('orientation', [1, 6])
+def test_pixels_are_those_of_the_picture(tmp_path, mode, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    chelsea().convert(mode).save(tmp_path/'a.jpg', exif=exif)
+    chelsea().save(tmp_path/'b.png')
+    for f in ('a.jpg', 'b.png'):
+        for min_side in (None, 64, 200):
+            assert same_as_pillow(tmp_path/f, min_side) < .1
+
+
+def chelsea(): return Image.fromarray(skimage.data.chelsea())
+
+
+@pytest.mark.photos
+def test_pixels_of_photos_are_those_of_pillow(dogscats_photos):
+    "And shrunk, they differ from Pillow's plain way by less than half a level of 256."
+    files = sorted((dogscats_photos/'valid'/'cats').iterdir())
+    assert max(same_as_pillow(f, 224) for f in files) < .1
+    for arch in ('resnet34', lite0):
+        tfm = tfms_from_model(arch, 128)[1]
+        how = v2.InterpolationMode(model_cfg(arch).interpolation)
+        plain = v2.Compose([v2.Resize(128, how), v2.CenterCrop(128), v2.PILToTensor()])
+        off = [(tfm.sized(read_pixels(f, 128)).float() - plain(Image.open(f).convert('RGB')).float()).abs().mean()
+               for f in files if min(Image.open(f).size) < 256]
+        assert len(off) > 10 and max(off) < .5
+
+
+def test_damaged_files_as_tensors(tmp_path):
+    chelsea().save(tmp_path/'whole.jpg')
+    content = (tmp_path/'whole.jpg').read_bytes()
+    for damaged in (content[:len(content)//2], content[:300], b'\xff\xd8\xff', b''):
+        (tmp_path/'bad.jpg').write_bytes(damaged)
+        with pytest.raises(PictureError, match=r'bad\.jpg'):
+            read_pixels(tmp_path/'bad.jpg')
+    Image.new('RGB', (400, 4)).save(tmp_path/'strip.jpg')
+    with pytest.raises(PictureError, match='nothing to recognize'):
+        read_pixels(tmp_path/'strip.jpg')
+    with pytest.raises(PictureError, match='no such file'):
+        read_pixels(tmp_path/'none.jpg')
+
+
+# ---- neighbors
+def alone(code, **env):
+    "What a process prints that has nothing of this one's settings of threads."
+    ours = {k: v for k, v in os.environ.items() if not k.startswith(('OMP_', 'GOMP_', 'MKL_'))}
+    p = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=ours | env)
+    assert p.returncode == 0, p.stderr
+    return p.stdout.strip()
+
+
+def test_waiting_threads_turn_a_few_times_only():
+    code = 'import imgcourse, os; print(os.environ.get("GOMP_SPINCOUNT"))'
+    assert 0 < int(alone(code)) < 100_000
+    assert alone(code, GOMP_SPINCOUNT='7') == '7'
+    assert alone(code, OMP_WAIT_POLICY='ACTIVE') == 'None'
+    assert alone('import torch, ' + code.removeprefix('import ')) == 'None', 'too late'
+
+
+@pytest.fixture
+def busy_machine():
+    spinning = [subprocess.Popen([sys.executable, '-c', 'while True: pass']) for _ in range(2*os.cpu_count())]
+    yield
+    for p in spinning:
+        p.kill()
+        p.wait()
+
+
+SHARE = """
+import torch, time
+from imgcourse.pictures import use_free_cores
+if {most}:
+    torch.set_num_threads({most})
+end = time.monotonic() + 4
+while time.monotonic() < end:
+    use_free_cores()
+    time.sleep(.1)
+print(torch.get_num_threads())
+"""
+
+
+def test_beside_busy_neighbors_one_thread_computes(busy_machine):
+    assert alone(SHARE.format(most=0)) == '1'
+    assert alone(SHARE.format(most=0), OMP_NUM_THREADS='2') == '2', 'the user has said so'
+
+
+def test_cores_that_are_free_again_are_used(monkeypatch):
+    "And never more than the user allows."
+    busy, clock = [0], [100]
+    def later(seconds, others):
+        clock[0] += seconds
+        busy[0] += seconds*others
+        pictures.use_free_cores()
+        return torch.get_num_threads()
+    monkeypatch.setattr(pictures.time, 'monotonic', lambda: clock[0])
+    monkeypatch.setattr(pictures.time, 'process_time', lambda: 0)
+    monkeypatch.setattr(pictures.psutil, 'cpu_times', lambda: SimpleNamespace(user=busy[0], system=0))
+    monkeypatch.setattr(pictures.os, 'cpu_count', lambda: 8)
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pictures, '_neighbors', pictures._Neighbors())
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(6)
+        assert [later(2, 0), later(2, 3.1), later(.5, 8), later(2, 8), later(2, 0)] == [6, 5, 5, 1, 6]
+        torch.set_num_threads(2)
+        assert [later(2, 0), later(2, 7), later(2, 0)] == [2, 1, 2]
+    finally:
+        torch.set_num_threads(before)

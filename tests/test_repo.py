@@ -174,9 +174,17 @@ def test_importing_the_package_is_light():
 
 
 def test_optional_parts_are_imported_only_where_they_are_used():
-    parts = ('captum', 'jinja2', 'kagglehub', 'nbconvert', 'nbdev', 'onnx', 'onnxruntime', 'onnxscript', 'optuna',
-             'tensorboard')
+    parts = ('captum', 'jinja2', 'kagglehub', 'matplotlib', 'nbconvert', 'nbdev', 'onnx', 'onnxruntime', 'onnxscript',
+             'openvino', 'optuna', 'pandas', 'scipy', 'sklearn', 'tensorboard', 'timm', 'torchmetrics')
     assert python(f'import sys, imgcourse.all; print([m for m in {parts} if m in sys.modules])') == '[]'
+
+
+def test_names_of_libraries_that_come_later_work():
+    code = ('from imgcourse.all import *; import math, matplotlib.pyplot, pandas, sklearn.metrics; '
+            'print(pd.DataFrame is pandas.DataFrame, plt.plot is matplotlib.pyplot.plot, "imread" in dir(plt), '
+            'metrics.f1_score is sklearn.metrics.f1_score, '
+            'math.isclose(log_loss([0, 1], [[.5, .5], [.5, .5]]), math.log(2)))')
+    assert python(code) == 'True True True True True'
 
 
 def test_everything_in_one_import():

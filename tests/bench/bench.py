@@ -1,161 +1,125 @@
-"""Ratios, each of two things measured side by side in one run: `python tests/bench/bench.py [FOLDER]`.
+"""How fast imgcourse is, against others and against the machine's limits:
+`python tests/bench/bench.py --photos FOLDER --cifar FOLDER`. Writes table.md, table.json and ratios.png.
 
-FOLDER holds train/ and valid/ with a folder for each class, photos best; without it sketches are used.
+FOLDER of photos holds train/ and valid/ with class folders of JPEGs; that of CIFAR-10 holds train/ and test/
+(`get_dataset('cifar10', full=True)` makes one). What is measured stands in rows.py.
 """
-import os
-import subprocess
-import sys
+import argparse
+import json
+import shutil
 import tempfile
-import time
 from pathlib import Path
 
-MEAN, STD = (.485, .456, .406), (.229, .224, .225)
+import table
+from rows import Work, all_rows
+from samples import HERE, environment, sample
 
 
-def timed(f):
-    start = time.perf_counter()
-    f()
-    return time.perf_counter() - start
+class Bench:
+    "Takes the samples of rows, in turn."
+    def __init__(self, pairs, checkouts, folder):
+        self.pairs, self.checkouts, self.folder = pairs, checkouts, folder
+        self.kept, self.engines, self.warm = {}, {}, {}
+
+    def pieces(self, row):
+        "The work by its label, with the name of the checkout."
+        found = {'ours': (row.ours, 'ours')} | {w.label: (w, 'ours') for w in row.peers}
+        if row.limit:
+            found['limit'] = row.limit, 'ours'
+        if 'before' in self.checkouts:
+            found['before'] = row.ours, 'before'
+            found |= {f'before, {w.label}': (w, 'before') for w in row.peers if w.mine}
+        return found
+
+    def measure(self, row):
+        "The samples of each piece of work, a list for each label. What fails in its warm-up is not tried again."
+        pieces, samples = self.pieces(row), {}
+        for label, (work, checkout) in pieces.items():
+            failed = self.warm_up(work, checkout)
+            samples[label] = [failed] if failed else []
+        for turn in range(self.pairs):
+            for label, (work, checkout) in pieces.items():
+                if not any('error' in s for s in samples[label][:1]):
+                    samples[label].append(work.then(self.take(work, checkout, turn)))
+        return samples
+
+    def warm_up(self, work, checkout):
+        "Returns what was found if it has failed."
+        key = work.key, checkout
+        if key not in self.warm:
+            self.engines[key] = self.folder/f'engines{len(self.engines)}'
+            found = self.run(work._replace(beside=0), work.args | work.warm, key)
+            self.warm[key] = found if 'error' in found else None
+        return self.warm[key]
+
+    def take(self, work, checkout, turn):
+        key = work.key, checkout
+        if not work.keep:
+            return self.run(work, work.args, key)
+        if (*key, turn) not in self.kept:
+            self.kept[*key, turn] = self.run(work, work.args, key)
+        return self.kept[*key, turn]
+
+    def run(self, work, args, key):
+        return sample(work, args, self.checkouts[key[1]], self.engines[key])
 
 
-def best(f, n=3):
-    return min(timed(f) for _ in range(n))
+def few_photos(photos, folder):
+    "Copies of a few: 80 and 40."
+    for part, n in (('train', 80), ('valid', 40)):
+        classes = [f for f in sorted((photos/part).iterdir()) if f.is_dir()]
+        for c in classes:
+            (folder/part/c.name).mkdir(parents=True)
+            for f in sorted(c.iterdir())[:n//len(classes)]:
+                shutil.copy(f, folder/part/c.name)
+    return folder
 
 
-def line(what, ours, theirs, base):
-    print(f'{what:45} {ours:8.3f} s  {theirs:8.3f} s  {ours/theirs:6.2f} of {base}', flush=True)
+def write(out, machine, found, samples):
+    out.mkdir(parents=True, exist_ok=True)
+    everything = {'environment': machine, 'rows': found, 'samples': samples}
+    (out/'table.json').write_text(json.dumps(everything, indent=1), encoding='utf-8')
+    (out/'table.md').write_text(table.markdown(machine, found), encoding='utf-8')
+    table.plot(found, out/'ratios.png')
 
 
-def imports():
-    def run(module):
-        return best(lambda: subprocess.run([sys.executable, '-c', f'import {module}'], check=True))
-    line('import imgcourse', run('imgcourse'), run('torch'), 'import torch')
+def measure_all(rows, bench, out):
+    here = sample(Work('machine', {}), {}, bench.checkouts['ours'], bench.folder/'none')
+    machine, found, samples = environment(here, bench.checkouts), {}, {}
+    bfloat16 = bool({'avx512_bf16', 'amx_bf16'} & set(machine['flags']))
+    for row in rows:
+        samples[row.name] = bench.measure(row)
+        found[row.name] = table.summary(row, samples[row.name], bfloat16)
+        print(table.line(row.name, found[row.name]), flush=True)
+        write(out, machine, found, samples)
 
 
-def get_data(folder, sz):
-    from imgcourse.all import ImageClassifierData, tfms_from_model
-    return ImageClassifierData.from_paths(folder, tfms=tfms_from_model('resnet34', sz))
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--photos', type=Path, required=True)
+    parser.add_argument('--cifar', type=Path, required=True)
+    parser.add_argument('--pairs', type=int, default=3, help='how many turns (%(default)s)')
+    parser.add_argument('--rows', nargs='+', default=[''], metavar='NAME', help='how the names of rows begin')
+    parser.add_argument('--out', type=Path, default='bench-results', help='folder for the results (%(default)s)')
+    parser.add_argument('--before', type=Path, help='an older checkout, to be measured too')
+    parser.add_argument('--small', action='store_true', help='a few pictures, to try out the suite itself')
+    return parser.parse_args()
 
 
-def decoding(folder, sz):
-    from torch.utils.data import DataLoader
-    from torchvision import transforms as T
-    from torchvision.datasets import ImageFolder
-    data = get_data(folder, sz)
-    resize = T.Resize(sz, T.InterpolationMode.BICUBIC)
-    tfm = T.Compose([resize, T.CenterCrop(sz), T.ToTensor(), T.Normalize(MEAN, STD)])
-    theirs = DataLoader(ImageFolder(folder/'train', tfm), 64)
-    what = f'read and resize {len(data.fix_ds)} pictures to {sz}'
-    line(what, best(lambda: list(data.fix_dl)), best(lambda: list(theirs)), "ImageFolder's time")
-
-
-def three_lines(folder, sz):
-    import torch
-
-    from imgcourse.all import ConvLearner
-
-    def run():
-        torch.manual_seed(0) # the same weights, so that stored features are of use
-        ConvLearner.pretrained('resnet34', get_data(folder, sz), precompute=True, weights=False).fit(.01, 3)
-
-    with tempfile.TemporaryDirectory() as cache:
-        os.environ['IMGCOURSE_CACHE'] = cache
-        first = timed(run)
-        line('three lines (resnet34), the second time', timed(run), first, 'the first time')
-
-
-def feature_loader(x, y, rows, bs, **kwargs):
-    from torch.utils.data import DataLoader
-
-    from imgcourse.all import FeatureDataset, Features, as_is
-    return DataLoader(FeatureDataset(Features(x, rows), y[rows]), bs, collate_fn=as_is, **kwargs)
-
-
-def loop(n=5000, width=2560, epochs=3):
-    import numpy as np
-
-    from imgcourse.all import Learner, make_head
-    x, y = np.random.RandomState(0).randn(n, width).astype(np.float32), np.arange(n) % 2
-
-    class StandIn:
-        trn_dl = feature_loader(x, y, np.arange(n), 64, shuffle=True)
-        val_dl = feature_loader(x, y, np.arange(n), 64)
-
-    ours = best(lambda: Learner(make_head(width, 2), StandIn).fit(.01, epochs))
-    plain = best(lambda: plain_loop(make_head(width, 2), x, y, epochs))
-    line('fit, three epochs on features', ours, plain, "a bare loop's time")
-
-
-def plain_loop(head, x, y, epochs):
-    import torch
-    import torch.nn.functional as F
-    x, y = torch.from_numpy(x), torch.from_numpy(y)
-    opt = torch.optim.SGD(head.parameters(), lr=.01, momentum=.9)
-    for _ in range(epochs):
-        head.train()
-        for i in torch.randperm(len(y)).split(64):
-            F.cross_entropy(head(x[i]), y[i]).backward()
-            opt.step()
-            opt.zero_grad()
-        head.eval()
-        with torch.no_grad():
-            for i in torch.arange(len(y)).split(64):
-                F.cross_entropy(head(x[i]), y[i]).item()
-
-
-def thirty_lines(n=10_222, width=2048, classes=120, bs=210, cycles=25):
-    """Phase 1 of lesson 5 at the size of the competition, on made-up features; beside it nothing but the matrix
-    products of forward and backward passes."""
-    import numpy as np
-
-    from imgcourse.all import Learner, Shuffle, get_cv_idxs, make_head
-    rng = np.random.RandomState(0)
-    y = rng.randint(0, classes, n)
-    x = (rng.randn(classes, width)[y]*.15 + rng.randn(n, width)).astype(np.float32)
-    val = get_cv_idxs(n, val_pct=.1)
-    trn = np.setdiff1d(np.arange(n), val)
-
-    class StandIn:
-        trn_dl = feature_loader(x, y, trn, bs, sampler=Shuffle(len(trn)))
-        val_dl = feature_loader(x, y, np.sort(val), bs)
-
-    learn = Learner(make_head(width, classes, [2048, 512], [.5, .5, .4]), StandIn)
-    learn.silent()
-    bare = timed(lambda: matrix_products(learn.model, bs, cycles, -(-len(trn)//bs), -(-len(val)//bs)))
-    ours = timed(lambda: learn.fit(1e-2, n_cycle=cycles, cycle_len=1))
-    line(f'{cycles} cycles on {n:,} x {width:,} features', ours, bare, "its bare matrix products' time")
-    print(f'  of {classes} classes {learn.history[-1]["accuracy"]:.3f} right')
-
-
-def matrix_products(model, bs, cycles, n_trn, n_val):
-    "Those of each linear layer: forward and twice backward in training, forward in validation."
-    import torch
-    weights = [m.weight for m in model if isinstance(m, torch.nn.Linear)]
-    with torch.no_grad():
-        for _ in range(cycles):
-            for _ in range(n_trn):
-                for w in weights:
-                    v = torch.ones(bs, w.shape[1])
-                    g = v@w.T
-                    g@w
-                    g.T@v
-            for _ in range(n_val):
-                for w in weights:
-                    torch.ones(bs, w.shape[1])@w.T
-
-
-def main(folder=None):
-    imports()
-    if folder is None:
-        from imgcourse.all import get_dataset
-        folder = get_dataset('dogscats')
-    folder = Path(folder)
-    decoding(folder, 224)
-    decoding(folder, 96)
-    loop()
-    thirty_lines()
-    three_lines(folder, 224)
+def main():
+    args = arguments()
+    checkouts = {'ours': HERE.parents[1]} | ({'before': args.before.resolve()} if args.before else {})
+    with tempfile.TemporaryDirectory() as tmp:
+        photos, tmp = args.photos.resolve(), Path(tmp)
+        if args.small:
+            photos = few_photos(photos, tmp/'photos')
+        n = sum(f.is_file() for f in photos.rglob('*'))
+        rows = all_rows(str(photos), n, str(args.cifar.resolve()), args.small)
+        chosen = [r for r in rows if r.name.startswith(tuple(args.rows))]
+        if not chosen:
+            raise SystemExit('\n'.join(['There are the rows', *(r.name for r in rows)]))
+        measure_all(chosen, Bench(args.pairs, checkouts, tmp), args.out)
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    main()

@@ -1,0 +1,175 @@
+"Engines for frozen nets: they say what the plain net says, and the fastest is taken."
+import logging
+import sys
+import numpy as np
+import pytest
+import torch
+from torch import nn
+import imgcourse.breeds
+import imgcourse.engines
+import imgcourse.features
+from imgcourse.data import ImageClassifierData
+from imgcourse.engines import Frozen, engine_for
+from imgcourse.export import untouched
+from imgcourse.features import ConcatPool, create_backbone, features
+from imgcourse.learner import ConvLearner, set_seed
+from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
+
+TFMS = tfms_from_model(lite0, 64)
+X = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+ENGINES = ['torch-float32', 'torch-bfloat16', 'onnxruntime-float32', 'openvino-float32', 'openvino-bfloat16']
+
+
+@pytest.fixture(scope='module')
+def net():
+    return nn.Sequential(create_backbone(lite0), ConcatPool()).eval()
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    "From now on this one computes, whatever a race would say."
+    def choose(name):
+        if name.startswith('openvino'):
+            pytest.importorskip('openvino', reason='an extra: pip install imgcourse[fast]')
+        monkeypatch.setattr(imgcourse.engines, 'engine_for', lambda net, x, n, exact=False: name)
+        monkeypatch.setattr(imgcourse.features, 'engine_for', lambda net, x, n, exact=False: name)
+    return choose
+
+
+def rms(x): return float(torch.as_tensor(x).square().mean().sqrt())
+
+
+@pytest.mark.parametrize('name', ENGINES)
+def test_engine_says_what_the_net_says(net, sketches, engine, name):
+    "Relative error, in batches of all sizes; 16 bits have two or three digits."
+    engine(name)
+    data = ImageClassifierData.from_paths(sketches, tfms=TFMS)
+    x = next(iter(data.val_dl))[0]
+    with torch.inference_mode():
+        want, fast = net(x), Frozen(net, x[:1], 1000)
+        within = .1 if 'bfloat16' in name else 1e-4
+        for n in (1, 7, 32, 50):
+            got = fast(x[:n])
+            assert got.dtype == torch.float32 and got.shape == want[:n].shape
+            assert rms(got - want[:n]) < within*rms(want[:n])
+        assert torch.equal(fast(x[3:4]), fast(x)[3:4]), 'alone or among others, to the bit'
+
+
+@pytest.mark.photos
+@pytest.mark.parametrize('name', ENGINES)
+def test_heads_are_as_good_on_photos(dogscats_photos, own_cache, engine, name):
+    engine(name)
+    data = ImageClassifierData.from_paths(dogscats_photos, tfms=tfms_from_model(lite0, 160))
+    right = []
+    for seed in (1, 2, 3):
+        set_seed(seed)
+        learn = ConvLearner.pretrained(lite0, data, precompute=True).silent()
+        learn.fit_one_cycle(3, .01)
+        right.append(learn.history[-1]['accuracy'])
+    print(name, right)
+    assert np.mean(right) > .97
+
+
+# ---- the race
+def test_the_winner_is_remembered(net, own_cache, monkeypatch):
+    monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
+    first = engine_for(net, X, 1000)
+    assert first in ('torch-float32', 'onnxruntime-float32', 'openvino-float32')
+    assert [f.read_text() for f in (own_cache/'engines').iterdir()] == [first]
+    monkeypatch.setattr(imgcourse.engines, '_race', lambda *args: pytest.fail('they raced again'))
+    assert engine_for(net, X, 1000) == engine_for(net, X, 3) == first
+
+
+def test_for_a_few_pictures_nobody_races(net, own_cache, monkeypatch):
+    monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
+    monkeypatch.setattr(imgcourse.engines, '_race', lambda *args: pytest.fail('they raced'))
+    assert engine_for(net, X, 20) == 'torch-float32'
+    assert not (own_cache/'engines').exists()
+
+
+class Odd(nn.Module):
+    "ONNX knows nothing of it."
+    def forward(self, x):
+        return torch.from_numpy(np.fft.fft2(x.numpy()).real.astype(np.float32)).flatten(1)[:, :9]
+
+
+def test_what_cannot_be_exported_is_computed_by_torch(own_cache, monkeypatch, caplog, recwarn):
+    "Without a word but in the log."
+    monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
+    with caplog.at_level(logging.INFO, 'imgcourse.engines'):
+        assert engine_for(Odd(), X, 1000) == 'torch-float32'
+    assert 'onnxruntime-float32 does not compute this net' in caplog.text
+    assert not len(recwarn)
+
+
+def test_an_engine_that_is_wrong_is_out(net, own_cache, monkeypatch, caplog):
+    monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
+    monkeypatch.setattr(imgcourse.engines._Maker, 'onnxruntime', lambda self, dtype: lambda x: net(x) + .1)
+    monkeypatch.setitem(sys.modules, 'openvino', None)
+    with caplog.at_level(logging.INFO, 'imgcourse.engines'):
+        assert engine_for(net, X, 1000) == 'torch-float32'
+    assert 'its numbers are off by' in caplog.text
+
+
+def test_each_engine_has_a_store_of_its_own(sketches, own_cache, engine):
+    data = ImageClassifierData.from_paths(sketches, tfms=TFMS)
+    found = []
+    for name in ('torch-float32', 'onnxruntime-float32', 'torch-float32'):
+        engine(name)
+        found.append(features(create_backbone(lite0), data.val_ds)[:])
+    assert len(list(own_cache.glob('features/*'))) == 2
+    assert np.array_equal(found[0], found[2]) and np.allclose(found[0], found[1], atol=1e-2)
+
+
+# ---- a frozen net, as long as it is that
+def change_a_weight(net):
+    with torch.no_grad():
+        net[0].weight.mul_(2)
+
+
+def hook_on(net): net[1].register_forward_hook(lambda layer, args, out: out + 1)
+
+
+@pytest.mark.parametrize('change', [change_a_weight, hook_on, lambda net: net[1].train(),
+                                    lambda net: net.load_state_dict({k: v + 1 for k, v in net.state_dict().items()})])
+def test_what_is_no_longer_frozen_computes_itself(change):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten()).eval()
+    x = torch.rand(40, 3, 8, 8)
+    with torch.no_grad():
+        fast = Frozen(net, x[:1], 10)
+        assert torch.allclose(fast(x), net(x), atol=.1)
+        change(net)
+        assert torch.equal(fast(x), net(x))
+
+
+def test_pictures_of_another_size(net, own_cache, engine):
+    engine('onnxruntime-float32')
+    x = torch.rand(3, 3, 96, 80)
+    with torch.inference_mode():
+        assert torch.equal(Frozen(net, X, 1000)(x), net(x))
+
+
+def plain(self, full, n): return self.full if full else self.model
+
+
+@pytest.mark.parametrize('name', ['torch-bfloat16', 'onnxruntime-float32'])
+def test_learners_use_it(sketches, own_cache, engine, monkeypatch, name):
+    "`predict`, `TTA` and a training on augmented pictures say the same with it as without, but for rounding."
+    engine(name)
+    tfms = tfms_from_model(lite0, 64, aug_tfms=transforms_side_on)
+    data = ImageClassifierData.from_paths(sketches, tfms=tfms)
+    def run():
+        set_seed(1)
+        learn = ConvLearner.pretrained(lite0, data, ps=0, xtra_fc=[]).silent()
+        learn.fit(.01)
+        return np.exp(np.concatenate([learn.predict()[None], learn.TTA(n_aug=1)[0]]))
+    fast = run()
+    monkeypatch.setattr(ConvLearner, 'asked', plain)
+    assert np.abs(fast - run()).mean() < (.02 if 'bfloat16' in name else 1e-4)
+
+
+def test_many_pictures_are_asked_in_float32(sketches, own_cache):
+    net = untouched()
+    files = [str(f) for f in list((sketches/'train'/'cats').iterdir())[:70]]
+    assert np.allclose(net.predict(files)[:3], net.predict(files[:3]), atol=1e-4)
