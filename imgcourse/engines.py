@@ -80,12 +80,11 @@ class _Maker:
         who, dtype = name.split('-')
         return getattr(self, who)(dtype)
 
-    @cached_property
     def folded(self): return fold_batchnorm(self.net, self.x[:1]).requires_grad_(False)
 
     def torch(self, dtype):
         layout = dict(device=self.x.device, dtype=getattr(torch, dtype), memory_format=torch.channels_last)
-        net = deepcopy(self.folded).to(**layout)
+        net = self.folded().to(**layout)
         return lambda x: net(x.to(**layout)).float()
 
     @cached_property
@@ -94,7 +93,7 @@ class _Maker:
         file = io.BytesIO()
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter('ignore') # its successor takes seconds; when this one is gone, torch computes
-            torch.onnx.export(self.folded.float(), (self.x[:2].clone(),), file, dynamo=False, input_names=['x'],
+            torch.onnx.export(self.folded(), (self.x[:2].clone(),), file, dynamo=False, input_names=['x'],
                               output_names=['y'], dynamic_axes={'x': {0: 'n'}, 'y': {0: 'n'}})
         return file.getvalue()
 
@@ -117,7 +116,7 @@ def openvino(self: _Maker, dtype):
     return lambda x: torch.from_numpy(run(x.numpy())[0].copy())
 
 # %% ../nbs/65_engines.ipynb #e8112f49
-_few = 64 # pictures; for fewer a race is not worth while
+_few, _short = 64, 3 # pictures, seconds: for less a race is not worth while
 
 def engine_for(
     net: nn.Module, # in evaluation mode
@@ -129,19 +128,19 @@ def engine_for(
     dtype = 'float32' if exact else str(fast_dtype(x.device)).removeprefix('torch.')
     name = f'torch-{dtype}'
     if x.device.type == 'cpu':
-        name = _noted(net, x, dtype, race=n >= _few) or name
+        name = _noted(net, x, dtype, n) or name
     PartialState() # knows of other processes
     return broadcast_object_list([name])[0]
 
-def _noted(net, x, dtype, race):
+def _noted(net, x, dtype, n):
     versions = [_version(p) for p in ('torch', 'onnxruntime', 'openvino')]
     kind = repr(net), tuple(x.shape[1:]), dtype, _processor(), versions
     note = cache_dir()/'engines'/text_hash(repr(kind))
     if note.is_file() and (name := note.read_text()) in _entries(dtype):
         return name
-    if not race or len(_entries(dtype)) == 1:
+    name = _race(net, x, dtype, n) if n >= _few and len(_entries(dtype)) > 1 else None
+    if not name:
         return None
-    name = _race(net, x, dtype)
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(name)
     return name
@@ -167,7 +166,7 @@ def _entries(dtype):
 
 # %% ../nbs/65_engines.ipynb #14c6da21
 @torch.inference_mode()
-def _race(net, x, dtype):
+def _race(net, x, dtype, n):
     x = torch.cat([x, x.flip(3), x.flip(2), x.roll(9, 3)])
     maker, want, times = _Maker(net, x), net(x), {}
     for name in _entries(dtype):
@@ -177,6 +176,8 @@ def _race(net, x, dtype):
             if not wrong < (.1 if 'bfloat16' in name else 1e-3):
                 raise ValueError(f'its numbers are off by {wrong:.2g} of their size')
             times[name] = min(_seconds(engine, x) for _ in range(2))
+            if n*times[name]/len(x) < _short:
+                return None
         except Exception as e: # whoever cannot run is not in the race
             _log.info('%s does not compute this net: %s', name, (str(e).splitlines() or [type(e).__name__])[0])
     _log.info('%s', {name: f'{t/len(x):.4f} s a picture' for name, t in times.items()})
@@ -199,7 +200,7 @@ class Frozen(nn.Module):
     ):
         super().__init__()
         self.net, self.name = net, engine_for(net, x, n, exact)
-        self.bs = 128 if x.is_cuda else 32
+        self.bs = 128 if x.is_cuda else 16
         self.engine = _Maker(net, x).engine(self.name)
         self.known, self.shape = self._state(), x.shape[1:]
 

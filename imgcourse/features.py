@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights', 'on_board_weights',
-           'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features']
+           'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features', 'features_of']
 
 # %% ../nbs/55_features.ipynb #7f64307f
 import hashlib, io, json, os, time, zlib
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, PIL, torch, torchvision
@@ -341,6 +342,7 @@ def _store_name(backbone, tfm, engine):
         h.update(t.contiguous().cpu().numpy().reshape(-1).view(np.uint8))
     return h.hexdigest()
 
+# %% ../nbs/55_features.ipynb #1b08e8b6
 class Features:
     "The pooled features of a data set: indexed like an array `(n, width)` of float32, read from disk as needed."
     def __init__(
@@ -359,15 +361,29 @@ def features(
 ) -> Features:
     """Pooled features of each picture, in the order of the data set; only those are computed that are not on disk yet.
     Raises `ValueError` if the data set is augmented."""
-    if ds.augmented:
+    return features_of(backbone, [ds])[0]
+
+def features_of(
+    backbone: Backbone, # frozen; put into evaluation mode
+    sets: Sequence[PictureDataset], # not augmented
+) -> list[Features]: # for each set
+    "`features` of several sets, for which the engine is made once. Raises `ValueError` if one is augmented."
+    if any(ds.augmented for ds in sets):
         raise ValueError('Augmented pictures have other features each time; '
                          'take a data set that is not augmented (data.fix_ds, data.val_ds)')
-    backbone.eval()
-    probe, net = ds[0][0][None].to(backbone.device), nn.Sequential(backbone, ConcatPool()).eval()
+    probe, n = sets[0][0][0][None].to(backbone.device), sum(map(len, sets))
+    net = nn.Sequential(backbone, ConcatPool()).eval()
     with torch.inference_mode():
         width = net(probe).shape[1]
-    engine = engine_for(net, probe, len(ds))
-    store = FeatureStore(cache_dir()/'features'/_store_name(backbone, ds.tfm, engine), width)
+    engine, frozen = engine_for(net, probe, n), cache(lambda: Frozen(net, probe, n))
+    folder = cache(lambda tfm: cache_dir()/'features'/_store_name(backbone, tfm, engine))
+    stores = [FeatureStore(folder(ds.tfm), width) for ds in sets]
+    orders = [_complete(ds, store, frozen) for ds, store in zip(sets, stores)]
+    return [Features(store.rows, order) for store, order in zip(stores, orders)]
+
+# %% ../nbs/55_features.ipynb #ec0657ca
+def _complete(ds, store, frozen):
+    "Compute what is missing. The row of each picture."
     keys, state = [ds.key(i) for i in range(len(ds))], PartialState()
     for share, shares in ((state.process_index, state.num_processes), (0, 1)):
         # a data loader draws a random number, which must not change later ones
@@ -375,9 +391,10 @@ def features(
             store.read()
             new = {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
             if new:
-                _compute(Frozen(net, probe, len(ds)), probe.device, Subset(ds, list(new.values())), list(new), store)
+                _compute(frozen(), Subset(ds, list(new.values())), list(new), store)
         state.wait_for_everyone()
-    return Features(store.read().rows, np.array([store.row[k] for k in keys]))
+    store.read()
+    return np.array([store.row[k] for k in keys])
 
 def _locked(file):
     lock = FileLock(file)
@@ -389,9 +406,10 @@ def _locked(file):
 
 # %% ../nbs/55_features.ipynb #019b6502
 @torch.inference_mode()
-def _compute(net, device, ds, keys, store):
+def _compute(net, ds, keys, store):
+    device = next(net.parameters()).device
     on_gpu = device.type == 'cuda'
-    dl = DataLoader(ds, 128 if on_gpu else 64, collate_fn=as_is,
+    dl = DataLoader(ds, 128 if on_gpu else 32, collate_fn=as_is,
                     num_workers=min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0)
     rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:

@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = [
     'Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights', 'on_board_weights',
-    'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features',
+    'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features', 'features_of',
 ]
 
 class Backbone(nn.Module):
@@ -93,3 +93,6 @@ class Features:
 def features(backbone: Backbone, ds: PictureDataset) -> Features:
     """Pooled features of each picture, in the order of the data set; only those are computed that are not on disk yet.
     Raises `ValueError` if the data set is augmented."""
+
+def features_of(backbone: Backbone, sets: Sequence[PictureDataset]) -> list[Features]:
+    """`features` of several sets, for which the engine is made once. Raises `ValueError` if one is augmented."""

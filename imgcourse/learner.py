@@ -24,10 +24,10 @@ from fastcore.imports import in_notebook
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from .batches import Shuffle, as_is
+from .batches import PictureDataset, Shuffle, as_is
 from .data import ImageClassifierData
 from .engines import Frozen
-from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features, read_whole,
+from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features_of, read_whole,
                                 set_weights, write_whole)
 from .live import pick_picture
 from .pictures import ProgressBar, as_picture, check_number, printable, show_images, use_free_cores
@@ -661,25 +661,38 @@ def loaders(self: ConvLearner) -> tuple[DataLoader, DataLoader]:
     "Batches of stored features (those that are missing are computed now), or of pictures."
     if not self.precompute:
         return self.data.trn_dl, self.data.val_dl
-    return self.feature_dl(self.data.fix_ds, shuffle=True), self.feature_dl(self.data.val_ds)
+    trn, val = self.feature_sets(self.data.fix_ds, self.data.val_ds)
+    return self.feature_dl(trn, shuffle=True), self.feature_dl(val)
 
 @patch
 def test_loader(self: ConvLearner) -> DataLoader:
     "The batches of test pictures, or of their features."
-    return self.feature_dl(self.data.test_ds) if self.precompute else self.data.test_dl
+    if not self.precompute:
+        return self.data.test_dl
+    return self.feature_dl(*self.feature_sets(self.data.test_ds))
+
+@patch
+def feature_sets(
+    self: ConvLearner,
+    *sets: PictureDataset, # not augmented
+) -> list[FeatureDataset]: # for each of them
+    "The stored features of the pictures, with their classes; what is missing is computed."
+    found = features_of(self.backbone.to(Accelerator().device), sets)
+    return [FeatureDataset(feats, ds.y) for feats, ds in zip(found, sets)]
 
 @patch
 def feature_dl(
     self: ConvLearner,
-    ds: Dataset, # of pictures
+    ds: FeatureDataset, # from `feature_sets`
     shuffle: bool = False, # in another order in each epoch?
 ) -> DataLoader: # of features `(n, width)` and classes
-    "Batches of stored features of a data set; what is missing is computed."
-    feats, bs = FeatureDataset(features(self.backbone.to(Accelerator().device), ds), ds.y), self.data.bs
+    "Batches of stored features."
     if not shuffle:
-        return DataLoader(feats, bs, collate_fn=as_is)
-    return DataLoader(feats, bs, sampler=Shuffle(len(ds)), collate_fn=as_is, drop_last=len(ds) % bs == 1)
+        return DataLoader(ds, self.data.bs, collate_fn=as_is)
+    alone = len(ds) % self.data.bs == 1 # the last one, in a batch of its own
+    return DataLoader(ds, self.data.bs, sampler=Shuffle(len(ds)), collate_fn=as_is, drop_last=alone)
 
+# %% ../nbs/02_three_lines.ipynb #400f4a95
 @patch
 def asked(
     self: ConvLearner,

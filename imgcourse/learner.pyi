@@ -7,6 +7,7 @@ from PIL import Image
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 from collections.abc import Callable, Sequence
+from imgcourse.batches import PictureDataset
 from imgcourse.data import ImageClassifierData
 from imgcourse.features import Backbone, Features
 from imgcourse.schedule import LRFinder, Schedule
@@ -304,8 +305,10 @@ class ConvLearner(Learner):
         """Batches of stored features (those that are missing are computed now), or of pictures."""
     def test_loader(self) -> DataLoader:
         """The batches of test pictures, or of their features."""
-    def feature_dl(self, ds: Dataset, shuffle: bool = False) -> DataLoader:
-        """Batches of stored features of a data set; what is missing is computed."""
+    def feature_sets(self, *sets: PictureDataset) -> list[FeatureDataset]:
+        """The stored features of the pictures, with their classes; what is missing is computed."""
+    def feature_dl(self, ds: FeatureDataset, shuffle: bool = False) -> DataLoader:
+        """Batches of stored features."""
     def asked(self, full: bool, n: int) -> nn.Module:
         """What computes the predictions: the model, with its backbone on the fastest engine if that is frozen."""
     @classmethod

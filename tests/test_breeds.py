@@ -158,7 +158,8 @@ def test_resnext101_64(tmp_path, sketches, own_cache):
     learn.fit(.01, 1)
     learn.set_data(data(224))
     learn.fit(.01, 1)
-    assert learn.feature_dl(learn.data.fix_ds).dataset.feats[:].shape == (6, 4096)
+    trn, = learn.feature_sets(learn.data.fix_ds)
+    assert trn.feats[:].shape == (6, 4096)
     assert 81e6 < sum(p.numel() for p in learn.backbone.parameters()) < 82e6
     linear = [tuple(m.weight.shape) for m in learn.head if isinstance(m, nn.Linear)]
     assert linear == [(2048, 4096), (512, 2048), (2, 512)]
