@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .pictures import cache_dir, text_hash, use_free_cores
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger('imgcourse.engines')
 
 # %% ../nbs/65_engines.ipynb #8f61e719
 def fold_batchnorm(
