@@ -153,6 +153,31 @@ def heads(n, n_val, channels, epochs, times):
     return {'seconds': timed(lambda: [fit_head(data, backbone, channels, epochs) for _ in range(times)])}
 
 
+def thirty_lines(n, width, classes, bs, cycles):
+    "Phase 1 of lesson 5 on made-up features."
+    import numpy as np
+    from torch.utils.data import DataLoader
+
+    from imgcourse.all import FeatureDataset, Features, Learner, Shuffle, get_cv_idxs, make_head
+    from imgcourse.batches import as_is
+    rng = np.random.RandomState(0)
+    y = rng.randint(0, classes, n)
+    x = (rng.randn(classes, width)[y]*.15 + rng.randn(n, width)).astype(np.float32)
+
+    def loader(rows, **how):
+        return DataLoader(FeatureDataset(Features(x, rows), y[rows]), bs, collate_fn=as_is, **how)
+
+    class Data:
+        pass
+
+    val, data = np.sort(get_cv_idxs(n, val_pct=.1)), Data()
+    trn = np.setdiff1d(np.arange(n), val)
+    data.trn_dl, data.val_dl = loader(trn, sampler=Shuffle(len(trn))), loader(val)
+    learn = Learner(make_head(width, classes, [2048, 512], [.5, .5, .4]), data).silent()
+    seconds = timed(lambda: learn.fit(1e-2, n_cycle=cycles, cycle_len=1))
+    return {'seconds': seconds, 'accuracy': learn.history[-1]['accuracy']}
+
+
 def growth(n):
     "From a table of n pictures to an epoch of the head, with the small backbone of memory.py."
     from memory import Small, Watch, make_pictures

@@ -2,6 +2,7 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -233,3 +234,27 @@ def bare_heads(n, n_val, channels, epochs, times):
     trn, val = (x[:n].__getitem__, y[:n]), (x[n:].__getitem__, y[n:])
     bare_loop(make_head(2*channels, 2), trn, val, 1)
     return {'seconds': timed(lambda: [bare_loop(make_head(2*channels, 2), trn, val, epochs) for _ in range(times)])}
+
+
+def head_products(n, width, classes, bs, cycles):
+    "The products of matrices of `thirty_lines` alone: forward and twice backward in training, forward in validation."
+    import torch
+    sizes = [width, 2048, 512, classes]
+    weights = [torch.randn(o, i) for i, o in pairwise(sizes)]
+    n_val = n//10
+    n_trn = n - n_val
+
+    def product(w, training):
+        v = torch.ones(bs, w.shape[1])
+        g = v@w.T
+        return (g@w, g.T@v) if training else g
+
+    def cycle():
+        for training, items in ((True, n_trn), (False, n_val)):
+            for _ in range(-(-items//bs)):
+                for w in weights:
+                    product(w, training)
+
+    with torch.no_grad():
+        cycle()
+        return {'seconds': timed(lambda: [cycle() for _ in range(cycles)])}

@@ -120,6 +120,7 @@ def rows_of_loops(cifar, small):
     net = {'cifar': cifar, 'n': n, 'epochs': 3, 'times': 1 if small else 5}
     head = {'n': 900, 'n_val': 200, 'channels': 512, 'epochs': 5, 'times': many}
     bare, n_features = {'label': 'bare loop', 'mine': False}, 500 if small else 5000
+    thirty = {'n': 10_222, 'width': 2048, 'classes': 120, 'bs': 210, 'cycles': 1 if small else 25}
     return [
         Row('fit on a plain net', Work('fit_net', net), [Work('bare_net', net, **bare)], 1.03, compare=part,
             note='both with the allocator as imgcourse sets it'),
@@ -127,6 +128,9 @@ def rows_of_loops(cifar, small):
             1.1, compare=part, note='all of `fit`, the look at the stored features included'),
         Row('30 heads', Work('heads', head), [Work('bare_heads', head, **bare)], None, compare=part,
             note=f'{many} trainings of a head, 5 epochs each, on 900 + 200 stored features of 1,024 numbers'),
+        Row('phase 1 of the thirty lines', Work('thirty_lines', thirty, warm={'cycles': 1}),
+            [Work('head_products', thirty, 'matrix products', mine=False)], None, compare=part,
+            note='25 cycles on made-up features of the size of the competition'),
     ]
 
 
