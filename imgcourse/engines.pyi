@@ -1,10 +1,11 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 import torch
+from collections.abc import Callable
 from torch import nn
 from typing import Any
 
 __all__ = [
-    'fold_batchnorm', 'fast_dtype', 'engine_for', 'Frozen',
+    'fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_engine', 'Frozen',
 ]
 
 def fold_batchnorm(model: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -15,15 +16,20 @@ def fast_dtype(device: str | torch.device) -> torch.dtype:
     """bfloat16 where the device computes with it natively, else float32."""
 
 def engine_for(net: nn.Module, x: torch.Tensor, n: int, exact: bool = False) -> str:
-    """The fastest engine for a net, by a race if it is worth while. In several processes the first decides."""
+    """The fastest engine for a net, by a race if it is worth while."""
+
+def version_of(package: str) -> str | None:
+    """The version of a package."""
+
+def checked_engine(net: nn.Module, x: torch.Tensor, name: str) -> Callable | None:
+    """An engine for a net. Why there is none stands in the log."""
 
 class Frozen(nn.Module):
-    """A net on its fastest engine, as long as nothing about it changes; then as it is."""
-    bs: Any
-    engine: Any
+    """A net on its fastest engine, as long as nothing about it changes; then as it is. (A change through `.data` of a
+    weight is not seen.)"""
     net: nn.Module
     name: str
+    engine: Any
     known: Any
-    shape: Any
-    def __init__(self, net: nn.Module, x: torch.Tensor, n: int, exact: bool = False) -> None: ...
+    def __init__(self, net: nn.Module, name: str) -> None: ...
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...

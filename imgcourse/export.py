@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms.v2.functional import to_pil_image
 import imgcourse
-from .engines import Frozen
+from .engines import Frozen, engine_for
 from .features import (ConcatPool, WeightsError, create_backbone, create_net, read_whole, set_weights,
                                 write_whole)
 from .finetune import dense_head
@@ -137,8 +137,8 @@ class Classifier:
         model = self.model.to(device)
         for i in range(0, len(pictures), 64):
             x = self.tfm.finish(list(in_threads(self._sized, pictures[i:i + 64]))).to(device)
-            if i == 0 and len(x) == 64: # many pictures
-                model = Frozen(self.model, x[:1], len(pictures), exact=True)
+            if i == 0 and len(pictures) >= 256:
+                model = Frozen(self.model, engine_for(self.model, x[:1], len(pictures), exact=True))
             out.append(model(x).float().cpu())
         return torch.cat(out) if out else torch.empty(0, len(self.classes))
 

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, PIL, torch, torchvision
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from fastcore.basics import listify, patch
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -23,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
-from .engines import Frozen, engine_for
+from .engines import Frozen, engine_for, version_of
 from .pictures import ProgressBar, cache_dir, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
@@ -333,6 +334,7 @@ def _store_name(backbone, tfm, engine):
     import timm
     h = hashlib.blake2b(digest_size=12)
     versions = [m.__version__ for m in (imgcourse, torch, torchvision, timm, PIL)]
+    versions += [version_of(p) for p in ('onnxruntime', 'openvino', 'simplejpeg')]
     for part in (backbone, getattr(tfm, 'min_side', None), engine, backbone.device.type, versions):
         h.update(repr(part).encode())
     noise = np.random.RandomState(0).randint(0, 256, (150, 200, 3), dtype=np.uint8)
@@ -375,13 +377,19 @@ def features_of(
     net = nn.Sequential(backbone, ConcatPool()).eval()
     with torch.inference_mode():
         width = net(probe).shape[1]
-    engine, frozen = engine_for(net, probe, n), cache(lambda: Frozen(net, probe, n))
+    engine = _agreed(net, probe, n)
+    frozen = cache(lambda tfm: Frozen(net, engine))
     folder = cache(lambda tfm: cache_dir()/'features'/_store_name(backbone, tfm, engine))
     stores = [FeatureStore(folder(ds.tfm), width) for ds in sets]
-    orders = [_complete(ds, store, frozen) for ds, store in zip(sets, stores)]
+    orders = [_complete(ds, store, frozen(ds.tfm)) for ds, store in zip(sets, stores)]
     return [Features(store.rows, order) for store, order in zip(stores, orders)]
 
 # %% ../nbs/55_features.ipynb #ec0657ca
+def _agreed(net, probe, n):
+    "The name of an engine; in several processes the first decides."
+    name = engine_for(net, probe, n) if PartialState().is_main_process else None
+    return broadcast_object_list([name])[0]
+
 def _complete(ds, store, frozen):
     "Compute what is missing. The row of each picture."
     keys, state = [ds.key(i) for i in range(len(ds))], PartialState()
@@ -391,7 +399,7 @@ def _complete(ds, store, frozen):
             store.read()
             new = {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
             if new:
-                _compute(frozen(), Subset(ds, list(new.values())), list(new), store)
+                _compute(frozen, Subset(ds, list(new.values())), list(new), store)
         state.wait_for_everyone()
     store.read()
     return np.array([store.row[k] for k in keys])
@@ -417,7 +425,7 @@ def _compute(net, ds, keys, store):
             for x, _ in dl:
                 rows.append(net(x.to(device)).cpu().numpy())
                 bar.update(len(x))
-                if time.monotonic() > kept + 1:
+                if time.monotonic() > kept + _pause:
                     done, kept = _keep(rows, keys, done, store), time.monotonic()
         finally:
             _keep(rows, keys, done, store)
@@ -427,7 +435,9 @@ def _keep(rows, keys, done, store):
     if not rows:
         return done
     new = np.concatenate(rows)
-    rows.clear()
     with store.lock:
         store.read().append(keys[done:done + len(new)], new)
+    rows.clear()
     return done + len(new)
+
+_pause = 1 # seconds

@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from .batches import PictureDataset, Shuffle, as_is
 from .data import ImageClassifierData
-from .engines import Frozen
+from .engines import Frozen, engine_for
 from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features_of, read_whole,
                                 set_weights, write_whole)
 from .live import pick_picture
@@ -625,11 +625,13 @@ class FeatureDataset(Dataset):
         feats: Features, # rows `(n, width)`
         y: np.ndarray, # class numbers `(n,)`
     ):
-        size, free = 4*len(feats)*feats.width, psutil.virtual_memory().available
-        self.feats, self.y = feats[:] if size < free/4 else feats, torch.as_tensor(y)
+        self.feats, self.y, self.read = feats, torch.as_tensor(y), False
 
     def __len__(self) -> int: return len(self.feats)
     def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self.read and 4*len(self)*self.feats.width < psutil.virtual_memory().available/4:
+            self.feats = self.feats[:]
+        self.read = True
         return torch.from_numpy(self.feats[idxs]), self.y[idxs]
 
 # %% ../nbs/02_three_lines.ipynb #dc56f112
@@ -699,11 +701,14 @@ def asked(
     full: bool, # the whole model, or what is trained
     n: int, # how many items it will be asked about
 ) -> nn.Module:
-    "What computes the predictions: the model, with its backbone on the fastest engine if that is frozen."
-    if (self.precompute and not full) or n < 64 or self.precision or not _is_frozen(self.backbone):
+    """What computes the predictions: the model; if its backbone is frozen and many pictures are asked about, with that
+    on its fastest engine, in float32. (Not in several processes, nor with a `precision`.)"""
+    few = n < 256 or PartialState().num_processes > 1
+    if (self.precompute and not full) or few or self.precision or not _is_frozen(self.backbone):
         return self.full if full else self.model
-    x = self.data.val_ds[0][0][None].to(Accelerator().device)
-    return nn.Sequential(Frozen(self.full[:2].to(x.device).eval(), x, n), self.head)
+    net, x = nn.Sequential(self.backbone, ConcatPool()), self.data.val_ds[0][0][None].to(PartialState().device)
+    name = engine_for(net.to(x.device).eval(), x, n, exact=True)
+    return nn.Sequential(Frozen(net, name), *self.full[2:])
 
 # %% ../nbs/02_three_lines.ipynb #d30d37b5
 @patch(cls_method=True)

@@ -279,6 +279,7 @@ class FeatureDataset(Dataset):
     """Stored features with the classes of their pictures; gives whole batches."""
     feats: Any
     y: Any
+    read: bool
     def __init__(self, feats: Features, y: np.ndarray) -> None: ...
     def __len__(self) -> int: ...
     def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]: ...
@@ -310,7 +311,8 @@ class ConvLearner(Learner):
     def feature_dl(self, ds: FeatureDataset, shuffle: bool = False) -> DataLoader:
         """Batches of stored features."""
     def asked(self, full: bool, n: int) -> nn.Module:
-        """What computes the predictions: the model, with its backbone on the fastest engine if that is frozen."""
+        """What computes the predictions: the model; if its backbone is frozen and many pictures are asked about, with
+        that on its fastest engine, in float32. (Not in several processes, nor with a `precision`.)"""
     @classmethod
     def pretrained(
         cls,

@@ -109,7 +109,9 @@ def _one_tensor(dl, tfm):
     try:
         for x, _ in ProgressBar(iter(dl), 'Reading', total=len(dl)):
             batches.append((tfm.denorm(x)*255).round().byte().permute(0, 2, 3, 1))
-    except RuntimeError as e:
+    except RuntimeError as e: # torch cannot stack them
+        if 'equal size' not in str(e):
+            raise
         raise ValueError(f'The pictures are not all of one size ({e}); '
                          'tfms=tfms_from_model(arch, sz) makes them so') from None
     return torch.cat(batches).to(Accelerator().device)

@@ -11,7 +11,7 @@ __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_p
 # %% ../nbs/50_pictures.ipynb #e3f46d44
 import hashlib, html, io, math, os, re, sys, time, warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -97,9 +97,11 @@ def read_pixels(
 
 def _plain_jpeg(path, min_side):
     try:
-        content = Path(path).read_bytes()
-        if content[:3] != b'\xff\xd8\xff':
-            return None
+        with open(path, 'rb') as f:
+            content = f.read(3)
+            if content != b'\xff\xd8\xff':
+                return None
+            content += f.read()
         with _opened(io.BytesIO(content)) as im:
             upright = im.getexif().get(ExifTags.Base.Orientation, 1) == 1
             plain = im.format == 'JPEG' and im.mode == 'RGB' and upright
@@ -233,8 +235,19 @@ def in_threads(
     f: Callable, # of an item
     items: Iterable, # what it is called with
 ) -> Iterator: # the results, in order
-    "`map` in several threads; in a process that loads data, which has helpers beside it, in one."
-    return map(f, items) if get_worker_info() else _threads(os.getpid()).map(f, items)
+    """`map` in several threads; in a process that loads data, which has helpers beside it, in one. After an error no
+    thread is at work any more."""
+    if get_worker_info():
+        yield from map(f, items)
+        return
+    coming = [_threads(os.getpid()).submit(f, item) for item in items]
+    try:
+        for result in coming:
+            yield result.result()
+    finally:
+        for result in coming:
+            result.cancel()
+        wait(coming)
 
 def bad_pictures(
     files: Sequence[str | Path], # the files to look at

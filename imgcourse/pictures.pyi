@@ -55,7 +55,8 @@ class ProgressBar(tqdm):
         """Called by tqdm."""
 
 def in_threads(f: Callable, items: Iterable) -> Iterator:
-    """`map` in several threads; in a process that loads data, which has helpers beside it, in one."""
+    """`map` in several threads; in a process that loads data, which has helpers beside it, in one. After an error no
+    thread is at work any more."""
 
 def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""

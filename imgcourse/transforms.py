@@ -76,8 +76,12 @@ transforms_shear_zoom = [_shear_zoom, v2.RandomHorizontalFlip()]
 def as_tensor(
     im: Image.Image | torch.Tensor, # a picture
 ) -> torch.Tensor: # uint8 `(3, height, width)`
-    "A picture as a tensor of bytes."
-    return im if isinstance(im, torch.Tensor) else v2.functional.pil_to_tensor(im)
+    "A picture as a tensor of bytes. Raises `ValueError` for a tensor of another type."
+    x = im if isinstance(im, torch.Tensor) else v2.functional.pil_to_tensor(im)
+    if x.dtype != torch.uint8:
+        raise ValueError(f'The steps of a transform end with bytes, 0 to 255, not with {x.dtype}; '
+                         'add v2.ToDtype(torch.uint8, scale=True)')
+    return x
 
 # %% ../nbs/51_transforms.ipynb #de164cc3
 class PictureTransform:

@@ -43,7 +43,7 @@ class MirroredRotation(v2.RandomRotation):
     def transform(self, im, params): ...
 
 def as_tensor(im: Image.Image | torch.Tensor) -> torch.Tensor:
-    """A picture as a tensor of bytes."""
+    """A picture as a tensor of bytes. Raises `ValueError` for a tensor of another type."""
 
 class PictureTransform:
     """From a picture to the normalized tensor `(3, sz, sz)` that a model sees."""

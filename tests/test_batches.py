@@ -4,6 +4,7 @@ import platform
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -57,6 +58,28 @@ def test_augmentation_hangs_on_the_seed_alone(few, own):
     want = pictures(12, 0)
     for bs, num_workers in ((12, 0), (5, 0), (12, 2)):
         assert torch.equal(pictures(bs, num_workers), want)
+
+
+def test_steps_that_end_with_floats_are_refused(few):
+    "They would come out black."
+    aug = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.GaussianNoise()]
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model('resnet18', 32, aug_tfms=aug))
+    with pytest.raises(ValueError, match='end with bytes'):
+        next(iter(data.trn_dl))
+
+
+def test_after_an_error_no_thread_draws_any_more(few):
+    def slow_and_bad(im):
+        time.sleep(.05)
+        raise KeyError('bad')
+    data = ImageClassifierData.from_paths(few, tfms=tfms_from_model('resnet18', 32, aug_tfms=[slow_and_bad]))
+    idxs = list(Shuffle(12))
+    with keep_random_state():
+        want = draw()
+    with pytest.raises(KeyError):
+        data.aug_ds.__getitems__(idxs)
+    time.sleep(.2)
+    assert draw() == want
 
 
 def draw(): return random.random(), np.random.rand(), torch.rand(1).item()

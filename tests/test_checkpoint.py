@@ -667,9 +667,9 @@ import imgcourse.features as f
 from accelerate import PartialState
 from imgcourse.all import *
 real, counts = f._compute, []
-def count(backbone, probe, dtype, ds, *args):
+def count(net, ds, *args):
     counts.append(len(ds))
-    return real(backbone, probe, dtype, ds, *args)
+    return real(net, ds, *args)
 f._compute = count
 set_seed(3)
 tfms = tfms_from_model('test_resnet', 64, aug_tfms=transforms_side_on)

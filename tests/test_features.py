@@ -261,8 +261,10 @@ def test_damage_is_found_and_mended(backbone, data, own_cache, computed):
 
 SCRIPT = """
 import sys, time
+import imgcourse.features
 from imgcourse.data import ImageClassifierData
 from imgcourse.features import FeatureStore, create_backbone, features
+imgcourse.features._pause = 0
 from imgcourse.transforms import lite0, tfms_from_model
 append = FeatureStore.append
 def slow(self, keys, rows):
@@ -276,7 +278,7 @@ features(create_backbone(lite0), data.fix_ds)
 
 
 def start(sketches, cache, pause):
-    "Another process that computes the features of 800 sketches, and prints a line after each of 50 batches."
+    "Another process that computes the features of 800 sketches, and prints a line after each of 25 batches."
     env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'IMGCOURSE_CACHE': str(cache)}
     argv = [sys.executable, '-c', SCRIPT, str(sketches), str(pause)]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, env=env, text=True)
@@ -295,7 +297,7 @@ def test_killed_in_the_middle(sketches, tmp_path):
         process.wait()
         n_killed += stop_after + len(process.stdout.read().split())
     n_rest = len(start(sketches, tmp_path/'killed', 0).communicate()[0].split())
-    assert n_all == 50
+    assert n_all == 25
     assert n_all - n_killed - 2 <= n_rest <= n_all - n_killed
     for name in ('rows', 'index'):
         (unbroken,), (killed,) = ((tmp_path/c).glob(f'features/*/{name}') for c in ('unbroken', 'killed'))
@@ -308,7 +310,7 @@ def test_two_processes_at_once(sketches, tmp_path):
     processes = [start(sketches, tmp_path, .06) for _ in range(2)]
     printed = [p.communicate()[0] for p in processes]
     assert all(p.returncode == 0 for p in processes)
-    assert sum(text.count('batch\n') for text in printed) == 50
+    assert sum(text.count('batch\n') for text in printed) == 25
     assert sum('Another process' in text for text in printed) == 1
 
 
