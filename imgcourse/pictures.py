@@ -249,6 +249,7 @@ def in_threads(
             result.cancel()
         wait(coming)
 
+# %% ../nbs/50_pictures.ipynb #72ba5e04
 def bad_pictures(
     files: Sequence[str | Path], # the files to look at
 ) -> dict[Path, str]: # file: what is wrong with it; empty if all are fine
