@@ -228,9 +228,10 @@ class Frozen(nn.Module):
             self.engine = None if hooked else checked_engine(self.net, x.detach(), self.name)
         if self.engine is None or x.requires_grad or self._state(x) != self.known:
             return self.net(x)
-        return torch.cat([self._batch(part) for part in x.split(128 if x.is_cuda else 16)])
+        bs = 128 if x.is_cuda else 16
+        return torch.cat([self._batch(part, bs) for part in x.split(bs)])
 
-    def _batch(self, x):
+    def _batch(self, x, bs):
         use_free_cores()
-        n, missing = len(x), (128 if x.is_cuda else 16) - len(x)
+        n, missing = len(x), bs - len(x)
         return self.engine(torch.cat([x, x[:1].expand(missing, -1, -1, -1)]) if missing else x)[:n]

@@ -379,10 +379,9 @@ def features_of(
         width = net(probe).shape[1]
     engine = _agreed(net, probe, n)
     frozen = cache(lambda tfm: Frozen(net, engine))
-    folder = cache(lambda tfm: cache_dir()/'features'/_store_name(backbone, tfm, engine))
-    stores = [FeatureStore(folder(ds.tfm), width) for ds in sets]
-    orders = [_complete(ds, store, frozen(ds.tfm)) for ds, store in zip(sets, stores)]
-    return [Features(store.rows, order) for store, order in zip(stores, orders)]
+    store = cache(lambda tfm: FeatureStore(cache_dir()/'features'/_store_name(backbone, tfm, engine), width))
+    orders = [_complete(ds, store(ds.tfm), frozen(ds.tfm)) for ds in sets]
+    return [Features(store(ds.tfm).rows, order) for ds, order in zip(sets, orders)]
 
 # %% ../nbs/55_features.ipynb #ec0657ca
 def _agreed(net, probe, n):

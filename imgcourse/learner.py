@@ -624,14 +624,12 @@ class FeatureDataset(Dataset):
         self,
         feats: Features, # rows `(n, width)`
         y: np.ndarray, # class numbers `(n,)`
-    ):
-        self.feats, self.y, self.read = feats, torch.as_tensor(y), False
+    ): self.feats, self.y = feats, torch.as_tensor(y)
 
     def __len__(self) -> int: return len(self.feats)
     def __getitems__(self, idxs: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        if not self.read and 4*len(self)*self.feats.width < psutil.virtual_memory().available/4:
+        if isinstance(self.feats, Features) and 4*len(self)*self.feats.width < psutil.virtual_memory().available/4:
             self.feats = self.feats[:]
-        self.read = True
         return torch.from_numpy(self.feats[idxs]), self.y[idxs]
 
 # %% ../nbs/02_three_lines.ipynb #dc56f112

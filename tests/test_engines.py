@@ -184,9 +184,9 @@ def test_features_and_predictions_by_it(sketches, own_cache, engine, monkeypatch
     "And both passes of a training; `accumulate` counts as before."
     engine('onnxruntime-float32')
     calls, real = [], Frozen._batch
-    def counting(self, x):
+    def counting(self, x, bs):
         calls.append(len(x))
-        return real(self, x)
+        return real(self, x, bs)
     monkeypatch.setattr(Frozen, '_batch', counting)
     data = ImageClassifierData.from_paths(sketches, tfms=TFMS)
     learn = ConvLearner.pretrained(lite0, data, accumulate=4).silent()
