@@ -129,7 +129,9 @@ def normalize(
     "From bytes to what a model expects."
     scale = torch.tensor([1/(255*s) for s in self.std], device=x.device)
     shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device)
-    return (x*scale).add_(shift).permute(0, 3, 1, 2)
+    rows, width = x.flatten(2), x.shape[2]
+    rows = rows.float().mul_(scale.repeat(width)).add_(shift.repeat(width))
+    return rows.view(x.shape).permute(0, 3, 1, 2)
 
 @patch
 def denorm(

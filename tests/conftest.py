@@ -13,8 +13,9 @@ from browsing import browser, lab, open_lesson # noqa: F401, fixtures
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent/'shared'
-if 'PYTEST_XDIST_WORKER' in os.environ: # several processes share the cores; torch has not been imported yet
-    os.environ['OMP_NUM_THREADS'] = '1'
+# The number of torch's threads would follow how busy the machine is, and it changes the last digits. Under xdist
+# several processes share the cores. torch has not been imported yet.
+os.environ['OMP_NUM_THREADS'] = '1' if 'PYTEST_XDIST_WORKER' in os.environ else '2'
 
 
 def pytest_collection_modifyitems(items):
