@@ -9,7 +9,7 @@ __all__ = ['fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_
 import io, logging, os, platform, time, warnings
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 import torch
 from fastcore.basics import patch
@@ -144,6 +144,7 @@ def _noted(net, x, dtype, n):
     return name
 
 # %% ../nbs/65_engines.ipynb #1b6beab3
+@cache
 def version_of(
     package: str, # its name
 ) -> str | None: # None: it is not installed

@@ -106,17 +106,22 @@ def resnet_epoch(cifar, n):
     return {'seconds': seconds[1], 'count': n}
 
 
-def small_net():
+def plain_net(lesson):
+    "That of lesson 6 before its shortcuts, or one a tenth of its size."
     from torch import nn
+
+    from imgcourse.all import ConvNet2
+    if lesson:
+        return ConvNet2((32, 32, 3), LAYERS, 10)
     convs = []
     for i, o in ((3, 16), (16, 32), (32, 64)):
         convs += [nn.Conv2d(i, o, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*convs, nn.Flatten(), nn.Linear(64*16, 10))
 
 
-def fit_net(cifar, n, epochs, times):
+def fit_net(cifar, n, bs, lesson, epochs, times):
     from imgcourse.all import Learner
-    learn = Learner(small_net(), small_data(cifar, n, 64, [])).silent()
+    learn = Learner(plain_net(lesson), small_data(cifar, n, bs, [])).silent()
     learn.fit(.01, 1)
     return {'seconds': median(timed(lambda: learn.fit(.01, epochs)) for _ in range(times))}
 

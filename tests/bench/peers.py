@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from ours import LAYERS, go_through, small_net, small_pictures, timed
+from ours import LAYERS, go_through, plain_net, small_pictures, timed
 
 
 def machine():
@@ -188,7 +188,7 @@ def keras_epoch(cifar, n, backend, jit):
     return {'seconds': seconds[1], 'count': n, 'first_seconds': seconds[0]}
 
 
-def bare_loop(net, trn, val, epochs):
+def bare_loop(net, trn, val, bs, epochs):
     """The least that a training needs; `trn` and `val` are a function from numbers of pictures to a batch, and class
     numbers."""
     import torch
@@ -197,7 +197,7 @@ def bare_loop(net, trn, val, epochs):
     for _ in range(epochs):
         net.train()
         total = 0
-        for i in torch.randperm(len(y)).split(64):
+        for i in torch.randperm(len(y)).split(bs):
             loss = F.cross_entropy(net(batch(i)), y[i])
             loss.backward()
             opt.step()
@@ -205,11 +205,11 @@ def bare_loop(net, trn, val, epochs):
             total += loss.detach()*len(i)
         net.eval()
         with torch.no_grad():
-            preds = torch.cat([net(val_batch(i)) for i in torch.arange(len(val_y)).split(64)])
+            preds = torch.cat([net(val_batch(i)) for i in torch.arange(len(val_y)).split(bs)])
         total.item(), F.cross_entropy(preds, val_y).item(), (preds.argmax(1) == val_y).float().mean().item()
 
 
-def bare_net(cifar, n, epochs, times):
+def bare_net(cifar, n, bs, lesson, epochs, times):
     "With imgcourse imported: how it sets the allocator speeds up any loop, and the loops are what is compared."
     import torch
 
@@ -220,9 +220,9 @@ def bare_net(cifar, n, epochs, times):
         scale, layout = torch.tensor(1/255), torch.channels_last
         return lambda i: (x[i].permute(0, 3, 1, 2)*scale).contiguous(memory_format=layout), y
 
-    net, trn, val = small_net(), part('train', n), part('test', n//5)
-    bare_loop(net, trn, val, 1)
-    return {'seconds': median(timed(lambda: bare_loop(net, trn, val, epochs)) for _ in range(times))}
+    net, trn, val = plain_net(lesson), part('train', n), part('test', n//5)
+    bare_loop(net, trn, val, bs, 1)
+    return {'seconds': median(timed(lambda: bare_loop(net, trn, val, bs, epochs)) for _ in range(times))}
 
 
 def bare_heads(n, n_val, channels, epochs, times):
@@ -232,8 +232,8 @@ def bare_heads(n, n_val, channels, epochs, times):
     from imgcourse.all import make_head
     x, y = torch.randn(n + n_val, 2*channels), torch.arange(n + n_val) % 2
     trn, val = (x[:n].__getitem__, y[:n]), (x[n:].__getitem__, y[n:])
-    bare_loop(make_head(2*channels, 2), trn, val, 1)
-    return {'seconds': timed(lambda: [bare_loop(make_head(2*channels, 2), trn, val, epochs) for _ in range(times)])}
+    bare_loop(make_head(2*channels, 2), trn, val, 64, 1)
+    return {'seconds': timed(lambda: [bare_loop(make_head(2*channels, 2), trn, val, 64, epochs) for _ in range(times)])}
 
 
 def head_products(n, width, classes, bs, cycles):

@@ -116,14 +116,17 @@ def heads_work(name, n, times, **more):
 
 
 def rows_of_loops(cifar, small):
-    n, many = (500, 3) if small else (2000, 30)
-    net = {'cifar': cifar, 'n': n, 'epochs': 3, 'times': 1 if small else 5}
+    n, n_plain, many = (500, 500, 3) if small else (2000, 5000, 30)
+    plain = {'cifar': cifar, 'n': n_plain, 'bs': 256, 'lesson': True, 'epochs': 3, 'times': 1 if small else 3}
+    tiny = {'cifar': cifar, 'n': n, 'bs': 64, 'lesson': False, 'epochs': 3, 'times': 1 if small else 5}
     head = {'n': 900, 'n_val': 200, 'channels': 512, 'epochs': 5, 'times': many}
     bare, n_features = {'label': 'bare loop', 'mine': False}, 500 if small else 5000
     thirty = {'n': 10_222, 'width': 2048, 'classes': 120, 'bs': 210, 'cycles': 1 if small else 25}
     return [
-        Row('fit on a plain net', Work('fit_net', net), [Work('bare_net', net, **bare)], 1.03, compare=part,
-            note='both with the allocator as imgcourse sets it'),
+        Row('fit on a plain net', Work('fit_net', plain), [Work('bare_net', plain, **bare)], 1.03, compare=part,
+            note="lesson 6's ConvNet2, batches of 256; both with the allocator as imgcourse sets it"),
+        Row('fit on a tiny net', Work('fit_net', tiny), [Work('bare_net', tiny, **bare)], None, compare=part,
+            note='three convolutions, batches of 64, four milliseconds each: what the loop itself costs is seen'),
         Row('fit on features', heads_work('heads', n_features, 1), [heads_work('bare_heads', n_features, 1, **bare)],
             1.1, compare=part, note='all of `fit`, the look at the stored features included'),
         Row('30 heads', Work('heads', head), [Work('bare_heads', head, **bare)], None, compare=part,
