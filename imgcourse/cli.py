@@ -486,7 +486,7 @@ def _train_options(p):
     p.add_argument(
         '--size', dest='sz', type=int,
         help='height and width of the pictures in pixels; '
-        '160 for the net on board, for others what they are used to')
+        '192 for the net on board, for others what they are used to')
     def number(name, default, meaning):
         p.add_argument(name, type=int, default=default, help=f'{meaning} (%(default)s)')
     number('--epochs', 10, 'how often the head goes through the pictures')

@@ -125,7 +125,7 @@ def _classes(interp):
 # %% ../nbs/59_report.ipynb #b833f722
 def _size(arch, sz):
     if sz is None:
-        return 160 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
+        return 192 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
     return check_number(sz, 'sz', 'height and width of the pictures in pixels', least=8, most=2048, whole=True)
 
 def _check_out(folder, out):
@@ -152,7 +152,7 @@ def train_folder(
     out: str | Path = 'imgcourse-net', # the folder for `model.safetensors` and `report.html`
     arch: str = lite0, # a name of timm's
     weights: str | None = None, # a safetensors file; None: the pretrained weights
-    # height and width of the pictures in pixels; None: 160 for the net on board, for others what they are used to
+    # height and width of the pictures in pixels; None: 192 for the net on board, for others what they are used to
     sz: int | None = None,
     epochs: int = 10, # for the head
     finetune: int = 0, # further epochs with all layers

@@ -90,7 +90,7 @@ def test_long_work_is_interrupted_and_goes_on(open_lesson):
     "A bar while it lasts; nothing broken is left of it when the notebook is saved, closed and opened again."
     from playwright.sync_api import expect
     nb = open_lesson('92_all.ipynb')
-    nb.add(LESSON)
+    nb.add(LESSON.replace('(arch, sz)', '(arch, 4*sz)')) # large ones, so that an epoch lasts
     nb.add('learn = ConvLearner.pretrained(arch, data)')
     cell, _ = nb.add("learn.fit(.01, 2, resume='in the browser')", wait=False)
     bar = re.compile(r'Epoch 1, training: +\d+%')

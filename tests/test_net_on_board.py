@@ -394,10 +394,10 @@ def test_predict_without_a_picture(argv, why, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('name', [(), ('--arch', f'{lite0}.in1k')])
-def test_train_takes_it_at_160_pixels(name, few, tmp_path, capsys):
+def test_train_takes_it_at_192_pixels(name, few, tmp_path, capsys):
     assert main(['train', str(few), *name, '--epochs', '1', '--out', str(tmp_path/'out')]) == 0
     net = load_learner(tmp_path/'out'/'model.safetensors')
-    assert '160' in str(net.tfm)
+    assert '192' in str(net.tfm)
     assert lite0 in (tmp_path/'out'/'report.html').read_text()
 
 
