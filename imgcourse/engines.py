@@ -6,11 +6,13 @@
 __all__ = ['fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_engine', 'Frozen']
 
 # %% ../nbs/65_engines.ipynb #89e37ff8
-import io, logging, os, platform, time, warnings
+import logging, os, platform, time, warnings
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache, cached_property
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 import torch
 from fastcore.basics import patch
 from torch import nn
@@ -86,15 +88,14 @@ class _Maker:
         net = self.folded().to(**layout)
         return lambda x: net(x.to(**layout)).float()
 
-    @cached_property
-    def graph(self):
-        "The net as ONNX."
-        file = io.BytesIO()
+    def graph(self, folder):
+        "A file with the net as ONNX. (In memory it would take as much again.)"
+        file = Path(folder)/'net.onnx'
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter('ignore') # its successor takes seconds; when this one is gone, torch computes
-            torch.onnx.export(self.folded(), (self.x[:2].clone(),), file, dynamo=False, input_names=['x'],
+            torch.onnx.export(self.folded(), (self.x[:2].clone(),), str(file), dynamo=False, input_names=['x'],
                               output_names=['y'], dynamic_axes={'x': {0: 'n'}, 'y': {0: 'n'}})
-        return file.getvalue()
+        return str(file)
 
 # %% ../nbs/65_engines.ipynb #d52b9b42
 @patch
@@ -103,7 +104,8 @@ def onnxruntime(self: _Maker, dtype):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    run = onnxruntime.InferenceSession(self.graph, options, providers=['CPUExecutionProvider']).run
+    with TemporaryDirectory(ignore_cleanup_errors=True) as tmp: # Windows keeps what is in use
+        run = onnxruntime.InferenceSession(self.graph(tmp), options, providers=['CPUExecutionProvider']).run
     return lambda x: torch.from_numpy(run(None, {'x': x.numpy()})[0])
 
 @patch
@@ -111,7 +113,8 @@ def openvino(self: _Maker, dtype):
     import openvino
     settings = {'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
                 'INFERENCE_NUM_THREADS': torch.get_num_threads()}
-    run = openvino.compile_model(openvino.Core().read_model(self.graph), 'CPU', settings)
+    with TemporaryDirectory(ignore_cleanup_errors=True) as tmp:
+        run = openvino.compile_model(openvino.Core().read_model(self.graph(tmp)), 'CPU', settings)
     return lambda x: torch.from_numpy(run(x.numpy())[0].copy())
 
 # %% ../nbs/65_engines.ipynb #e8112f49
