@@ -93,7 +93,7 @@ class _Maker:
         file = Path(folder)/'net.onnx'
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter('ignore') # its successor takes seconds; when this one is gone, torch computes
-            torch.onnx.export(self.folded(), (self.x[:2].clone(),), str(file), dynamo=False, input_names=['x'],
+            torch.onnx.export(self.net, (self.x[:2].clone(),), str(file), dynamo=False, input_names=['x'],
                               output_names=['y'], dynamic_axes={'x': {0: 'n'}, 'y': {0: 'n'}})
         return str(file)
 
