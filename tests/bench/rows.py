@@ -77,7 +77,7 @@ def rows_of_lines(photos, n_photos):
             note='the whole process, with 10 epochs, the file of the net and the page; fastai: three epochs'),
         Row('a second run', three_lines(photos, 3, twice=True), [theirs], 60,
             note='three lines, 3 epochs, again with the cache of a first run'),
-        Row('peak memory of three lines', ours, [theirs], .33, 'MB', part, 'memory_mb',
+        Row('peak memory of three lines', ours, [theirs], .333, 'MB', part, 'memory_mb',
             note='resident memory of the process, and what its child processes do not share'),
     ]
 
