@@ -11,7 +11,6 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from tempfile import TemporaryDirectory
 import torch
 from fastcore.basics import patch
@@ -90,12 +89,12 @@ class _Maker:
 
     def graph(self, folder):
         "A file with the net as ONNX. (In memory it would take as much again.)"
-        file = Path(folder)/'net.onnx'
+        file = f'{folder}/net.onnx'
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter('ignore') # its successor takes seconds; when this one is gone, torch computes
-            torch.onnx.export(self.net, (self.x[:2].clone(),), str(file), dynamo=False, input_names=['x'],
+            torch.onnx.export(self.net, (self.x[:2].clone(),), file, dynamo=False, input_names=['x'],
                               output_names=['y'], dynamic_axes={'x': {0: 'n'}, 'y': {0: 'n'}})
-        return str(file)
+        return file
 
 # %% ../nbs/65_engines.ipynb #d52b9b42
 @patch

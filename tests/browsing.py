@@ -78,7 +78,7 @@ def lab(tmp_path_factory, cache):
     try:
         wait_for(url, process)
         yield url
-        for _ in range(3): # JupyterLab misses one that comes while it is inside a library written in C
+        for _ in range(3): # once JupyterLab has missed one; we do not know why
             os.killpg(process.pid, signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)

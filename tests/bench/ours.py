@@ -107,11 +107,10 @@ def resnet_epoch(cifar, n):
 
 
 def plain_net(lesson):
-    "That of lesson 6 before its shortcuts, or one a tenth of its size."
+    "That of lesson 6 before its shortcuts, or a tiny one."
     from torch import nn
-
-    from imgcourse.all import ConvNet2
     if lesson:
+        from imgcourse.all import ConvNet2
         return ConvNet2((32, 32, 3), LAYERS, 10)
     convs = []
     for i, o in ((3, 16), (16, 32), (32, 64)):
