@@ -5,7 +5,7 @@ from torch import nn
 from typing import Any
 
 __all__ = [
-    'fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_engine', 'Frozen',
+    'fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_engine', 'at_once', 'Frozen',
 ]
 
 def fold_batchnorm(model: nn.Module, x: torch.Tensor) -> nn.Module:
@@ -23,6 +23,9 @@ def version_of(package: str) -> str | None:
 
 def checked_engine(net: nn.Module, x: torch.Tensor, name: str) -> Callable | None:
     """An engine for a net. Why there is none stands in the log."""
+
+def at_once(x: torch.Tensor) -> int:
+    """How many such pictures an engine computes at once. With more, a processor needs more memory, and is no faster."""
 
 class Frozen(nn.Module):
     """A net on its fastest engine, as long as nothing about it changes; then as it is. (A change through `.data` of a

@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
-from .engines import Frozen, engine_for, version_of
+from .engines import Frozen, at_once, engine_for, version_of
 from .pictures import ProgressBar, cache_dir, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
@@ -416,7 +416,8 @@ def _locked(file):
 def _compute(net, ds, keys, store):
     device = next(net.parameters()).device
     on_gpu = device.type == 'cuda'
-    dl = DataLoader(ds, 128 if on_gpu else 32, collate_fn=as_is,
+    n = at_once(ds[0][0][None].to(device))
+    dl = DataLoader(ds, n if on_gpu else 2*n, collate_fn=as_is,
                     num_workers=min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0)
     rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
@@ -424,6 +425,7 @@ def _compute(net, ds, keys, store):
             for x, _ in dl:
                 rows.append(net(x.to(device)).cpu().numpy())
                 bar.update(len(x))
+                del x # or it would be there beside the next
                 if time.monotonic() > kept + _pause:
                     done, kept = _keep(rows, keys, done, store), time.monotonic()
         finally:
