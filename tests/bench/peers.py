@@ -193,7 +193,8 @@ def bare_loop(net, trn, val, bs, epochs):
     numbers."""
     import torch
     import torch.nn.functional as F
-    opt, (batch, y), (val_batch, val_y) = torch.optim.SGD(net.parameters(), lr=.01, momentum=.9), trn, val
+    opt = torch.optim.SGD(net.parameters(), lr=.01, momentum=.9, fused=True)
+    (batch, y), (val_batch, val_y) = trn, val
     for _ in range(epochs):
         net.train()
         total = 0
@@ -210,10 +211,10 @@ def bare_loop(net, trn, val, bs, epochs):
 
 
 def bare_net(cifar, n, bs, lesson, epochs, times):
-    "With imgcourse imported: how it sets the allocator speeds up any loop, and the loops are what is compared."
-    import torch
-
+    """With imgcourse imported first: how it sets the allocator and the threads speeds up any loop, and the loops are
+    what is compared."""
     import imgcourse.all # noqa: F401
+    import torch
 
     def part(name, n):
         x, y = map(torch.from_numpy, small_pictures(f'{cifar}/{name}', n))
@@ -227,9 +228,8 @@ def bare_net(cifar, n, bs, lesson, epochs, times):
 
 def bare_heads(n, n_val, channels, epochs, times):
     "Heads on features that are tensors."
-    import torch
-
     from imgcourse.all import make_head
+    import torch
     x, y = torch.randn(n + n_val, 2*channels), torch.arange(n + n_val) % 2
     trn, val = (x[:n].__getitem__, y[:n]), (x[n:].__getitem__, y[n:])
     bare_loop(make_head(2*channels, 2), trn, val, 64, 1)

@@ -75,7 +75,8 @@ def rows_of_lines(photos, n_photos):
         Row('three lines, 20 epochs', three_lines(photos, 20), [by_20], (45, 80), limit=products,
             note="fastai: its time until the first epoch begins, and 20 times the median of its three epochs' times"),
         Row('imgcourse train', train, [theirs], 20,
-            note='the whole process, with 10 epochs, the file of the net and the page; fastai: three epochs'),
+            note='the whole process, with 10 epochs of the net on board at 192 pixels, its file and the page; '
+                 'fastai: three epochs of resnet34 at 224'),
         Row('a second run', three_lines(photos, 3, twice=True), [theirs], 60,
             note='three lines, 3 epochs, again with the cache of a first run'),
         Row('peak memory of three lines', ours, [theirs], .333, 'MB', part, 'memory_mb',
@@ -126,7 +127,7 @@ def rows_of_loops(cifar, small):
     thirty = {'n': 10_222, 'width': 2048, 'classes': 120, 'bs': 210, 'cycles': 1 if small else 25}
     return [
         Row('fit on a plain net', Work('fit_net', plain), [Work('bare_net', plain, **bare)], 1.03, compare=part,
-            note="lesson 6's ConvNet2, batches of 256; both with the allocator as imgcourse sets it"),
+            note="lesson 6's ConvNet2, batches of 256; both with the allocator and threads as imgcourse sets them"),
         Row('fit on a tiny net', Work('fit_net', tiny), [Work('bare_net', tiny, **bare)], None, compare=part,
             note='three convolutions, batches of 64, four milliseconds each: what the loop itself costs is seen'),
         Row('fit on features', heads_work('heads', n_features, 1), [heads_work('bare_heads', n_features, 1, **bare)],
