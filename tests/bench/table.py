@@ -9,7 +9,8 @@ over the turns, with the least and the largest: how many times as fast as theirs
 how many times as long ours takes, or as much memory, where it is wanted *≤*. Of several peers the fastest counts.
 *Limit* is what the machine could do. *Before* is the older checkout. Each sample has a cache of its own, empty but for
 the folder `engines` (what a race between engines has found), which comes from the warm-up. A warning means that during
-a sample other processes used more than {BUSY} processors.'''
+a sample other processes used more than {BUSY} processors. The rows of three lines and of `imgcourse train` share the
+samples of fastai.'''
 
 
 def middle(numbers):
