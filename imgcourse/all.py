@@ -6,7 +6,7 @@
 __all__ = ['log_loss']
 
 # %% ../nbs/92_all.ipynb #82fa7824
-import atexit as _atexit, gc as _gc
+import gc as _gc
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 _enabled = _gc.isenabled()
@@ -15,6 +15,7 @@ _gc.disable()
 class _Later(_ModuleType):
     "Stands for a module, and imports it when a name of it is first asked for."
     def __getattr__(self, name): return getattr(_import_module(self.__name__), name)
+    def __setattr__(self, name, value): setattr(_import_module(self.__name__), name, value)
     def __dir__(self): return dir(_import_module(self.__name__))
 
 # %% ../nbs/92_all.ipynb #bfb4bd79
@@ -53,8 +54,8 @@ try:
     pd, plt, metrics = map(_Later, ('pandas', 'matplotlib.pyplot', 'sklearn.metrics'))
 finally:
     if _enabled:
-        _gc.freeze() # what was imported stays; the collector need not look at it again and again
-        _atexit.register(_gc.unfreeze)
+        _gc.freeze() # together these two make old objects of the many new ones, which the collector looks at rarely
+        _gc.unfreeze()
         _gc.enable()
 
 # %% ../nbs/92_all.ipynb #d0bb1489
@@ -68,7 +69,7 @@ def log_loss(
 
 _helpers = set('''
     as_bytes file_key in_threads picture_suffixes printable read_pixels text_hash use_free_cores warn_user
-    arch_name as_tensor pixels validation_tfm engine_for
+    arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches in_order listed score split_layers check_shape
     net_config tfm_config nine_numbers

@@ -8,16 +8,17 @@ __all__ = ['fold_batchnorm', 'fast_dtype', 'engine_for', 'version_of', 'checked_
 # %% ../nbs/65_engines.ipynb #89e37ff8
 import logging, os, platform, time, warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from tempfile import TemporaryDirectory
 import torch
 from fastcore.basics import patch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from .pictures import cache_dir, text_hash, use_free_cores
+from .pictures import cache_dir, most_threads, text_hash, use_free_cores
 
 _log = logging.getLogger('imgcourse.engines')
 
@@ -100,7 +101,7 @@ class _Maker:
 def onnxruntime(self: _Maker, dtype):
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = most_threads()
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     with TemporaryDirectory(ignore_cleanup_errors=True) as tmp: # Windows keeps what is in use
         file = f'{tmp}/net.onnx' # in memory it would take as much again
@@ -116,7 +117,7 @@ def openvino(self: _Maker, dtype):
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     settings = {'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
-                'INFERENCE_NUM_THREADS': torch.get_num_threads()}
+                'INFERENCE_NUM_THREADS': most_threads()}
     frontend = FrontEndManager().load_by_framework('pytorch') # `convert_model` would import tensorflow, if it is there
     with self.example() as x:
         traced = TorchScriptPythonDecoder(self.net, example_input=(x,), trace_kwargs={'check_trace': False})
@@ -125,6 +126,7 @@ def openvino(self: _Maker, dtype):
 
 # %% ../nbs/65_engines.ipynb #e8112f49
 _few, _short = 64, 3 # pictures, seconds: for less a race is not worth while
+_of_torch = {} # seconds a picture, for each kind of net and machine
 
 def engine_for(
     net: nn.Module, # in evaluation mode
@@ -139,17 +141,26 @@ def engine_for(
         name = _noted(net, x, dtype, n) or name
     return name
 
+# %% ../nbs/65_engines.ipynb #da593d1c
 def _noted(net, x, dtype, n):
     versions = [version_of(p) for p in ('torch', 'onnxruntime', 'openvino')]
     kind = repr(net), tuple(x.shape[1:]), dtype, _processor(), versions
     note = cache_dir()/'engines'/text_hash(repr(kind))
     if note.is_file() and (name := note.read_text()) in _entries(dtype):
         return name
-    name = _race(net, x, dtype, n) if n >= _few and len(_entries(dtype)) > 1 else None
-    if not name:
+    first, *others = _entries(dtype)
+    if n < _few or not others:
         return None
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(name)
+    if note not in _of_torch:
+        _of_torch[note] = _seconds(net, x, first)
+    if n*_of_torch[note] < _short:
+        return None
+    times = {first: _of_torch[note]} | {name: _seconds(net, x, name) for name in others}
+    _log.info('%s', {name: f'{t:.4f} s a picture' for name, t in times.items()})
+    name = min(times, key=times.get) if min(times.values()) < inf else 'torch-float32'
+    with suppress(OSError): # a cache that cannot be written; there will be another race
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(name)
     return name
 
 # %% ../nbs/65_engines.ipynb #1b6beab3
@@ -178,18 +189,17 @@ def _entries(dtype):
 
 # %% ../nbs/65_engines.ipynb #14c6da21
 @torch.inference_mode()
-def _race(net, x, dtype, n):
-    x = torch.cat([x, x.flip(3), x.flip(2), x.roll(9, 3)])
-    times = {}
-    for name in _entries(dtype):
-        engine = checked_engine(net, x, name)
-        if engine is None:
-            continue
-        times[name] = min(_seconds(engine, x) for _ in range(2))
-        if name.startswith('torch') and n*times[name]/len(x) < _short:
-            return None
-    _log.info('%s', {name: f'{t/len(x):.4f} s a picture' for name, t in times.items()})
-    return min(times, key=times.get, default='torch-float32')
+def _seconds(net, x, name):
+    "How long an engine takes for a picture; infinitely long if it cannot compute the net."
+    x, times = torch.cat([x, x.flip(3), x.flip(2), x.roll(9, 3)]), []
+    engine = checked_engine(net, x, name)
+    if engine is None:
+        return inf
+    for _ in range(2):
+        start = time.perf_counter()
+        engine(x)
+        times.append(time.perf_counter() - start)
+    return min(times)/len(x)
 
 def checked_engine(
     net: nn.Module, # in evaluation mode
@@ -206,11 +216,6 @@ def checked_engine(
     except Exception as e: # whoever cannot run is not in the race
         _log.info('%s does not compute this net: %s', name, (str(e).splitlines() or [type(e).__name__])[0])
 
-def _seconds(engine, x):
-    start = time.perf_counter()
-    engine(x)
-    return time.perf_counter() - start
-
 # %% ../nbs/65_engines.ipynb #6942e72a
 def at_once(
     x: torch.Tensor, # pictures `(n, 3, height, width)`
@@ -225,8 +230,8 @@ def at_once(
 
 # %% ../nbs/65_engines.ipynb #de3a0011
 class Frozen(nn.Module):
-    """A net on its fastest engine, as long as nothing about it changes; then as it is. (A change through `.data` of a
-    weight is not seen.)"""
+    """A net on its fastest engine, as long as nothing about it changes; then as it is. (Not seen is a change through
+    `.data` of a weight, or of a layer's plain attribute, such as `eps`.)"""
     def __init__(
         self,
         net: nn.Module, # in evaluation mode
@@ -250,10 +255,5 @@ class Frozen(nn.Module):
             self.engine = None if hooked else checked_engine(self.net, x.detach(), self.name)
         if self.engine is None or x.requires_grad or self._state(x) != self.known:
             return self.net(x)
-        bs = at_once(x)
-        return torch.cat([self._batch(part, bs) for part in x.split(bs)])
-
-    def _batch(self, x, bs):
         use_free_cores()
-        n, missing = len(x), bs - len(x)
-        return self.engine(torch.cat([x, x[:1].expand(missing, -1, -1, -1)]) if missing else x)[:n]
+        return torch.cat([self.engine(part) for part in x.split(at_once(x))])

@@ -9,7 +9,6 @@ __all__ = ['Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights
 # %% ../nbs/55_features.ipynb #7f64307f
 import hashlib, io, json, os, time, zlib
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, PIL, torch, torchvision
@@ -378,10 +377,12 @@ def features_of(
     with torch.inference_mode():
         width = net(probe).shape[1]
     engine = _agreed(net, probe, n)
-    frozen = cache(lambda tfm: Frozen(net, engine))
-    store = cache(lambda tfm: FeatureStore(cache_dir()/'features'/_store_name(backbone, tfm, engine), width))
-    orders = [_complete(ds, store(ds.tfm), frozen(ds.tfm)) for ds in sets]
-    return [Features(store(ds.tfm).rows, order) for ds, order in zip(sets, orders)]
+    parts = {} # a store and a net for each transform
+    for tfm in {id(ds.tfm): ds.tfm for ds in sets}.values():
+        folder = cache_dir()/'features'/_store_name(backbone, tfm, engine)
+        parts[id(tfm)] = FeatureStore(folder, width), Frozen(net, engine)
+    orders = [_complete(ds, *parts[id(ds.tfm)]) for ds in sets]
+    return [Features(parts[id(ds.tfm)][0].rows, order) for ds, order in zip(sets, orders)]
 
 # %% ../nbs/55_features.ipynb #ec0657ca
 def _agreed(net, probe, n):
@@ -423,13 +424,18 @@ def _compute(net, ds, keys, store):
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
         try:
             for x, _ in dl:
-                rows.append(net(x.to(device)).cpu().numpy())
+                rows.append(net(_filled(x, n).to(device))[:len(x)].cpu().numpy())
                 bar.update(len(x))
                 del x # or it would be there beside the next
                 if time.monotonic() > kept + _pause:
                     done, kept = _keep(rows, keys, done, store), time.monotonic()
         finally:
             _keep(rows, keys, done, store)
+
+def _filled(x, n):
+    "The batch, with the last picture again and again, until it can be computed `n` at a time."
+    missing = -len(x) % n
+    return torch.cat([x, x[-1:].expand(missing, -1, -1, -1)]) if missing else x
 
 def _keep(rows, keys, done, store):
     "Write what has been computed; how many are done then."

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'warn_user',
-           'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures',
-           'check_number']
+           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'most_threads', 'use_free_cores',
+           'warn_user', 'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images',
+           'sharp_figures', 'check_number']
 
 # %% ../nbs/50_pictures.ipynb #e3f46d44
 import hashlib, html, io, math, os, re, sys, time, warnings
@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
+from threading import current_thread
 from typing import Any, Literal
 import numpy as np, psutil, simplejpeg, torch
 from fastcore.imports import in_notebook
@@ -71,8 +72,11 @@ def read_picture(
     except _errors as e:
         raise PictureError(f'{path}: {_fault(path, e)}') from None
     _check_sides(w, h, path)
-    times = min(rgb.size)//(2*min_side) if min_side else 1
-    return rgb.reduce(times) if times > 1 else rgb
+    return _reduced(rgb, min_side)
+
+def _reduced(im, min_side):
+    times = min(im.size)//(2*min_side) if min_side else 1
+    return im.reduce(times) if times > 1 else im
 
 # %% ../nbs/50_pictures.ipynb #bbdda49c
 _large = 'ignore', None, Image.DecompressionBombWarning, None, 0 # as `warnings` keeps a filter
@@ -97,22 +101,35 @@ def read_pixels(
 
 def _plain_jpeg(path, min_side):
     try:
-        with open(path, 'rb') as f:
-            content = f.read(3)
-            if content != b'\xff\xd8\xff':
+        with open(path, 'rb', buffering=0) as f:
+            content = f.read(2**16)
+            if not content.startswith(b'\xff\xd8\xff'):
                 return None
             content += f.read()
-        with _opened(io.BytesIO(content)) as im:
-            upright = im.getexif().get(ExifTags.Base.Orientation, 1) == 1
-            plain = im.format == 'JPEG' and im.mode == 'RGB' and upright
-            w, h = im.size
-        if not plain or (min_side and min(w, h) >= 2*min_side):
+        h, w, colors, _ = simplejpeg.decode_jpeg_header(content)
+        if colors != 'YCbCr' or w*h > (Image.MAX_IMAGE_PIXELS or 0) or _turned(content):
             return None
-        pixels = simplejpeg.decode_jpeg(content)
+        pixels = _decoded(content, w, h, min_side)
     except _errors:
         return None
     _check_sides(w, h, path)
+    if min_side and min(pixels.shape[:2]) >= 4*min_side:
+        return pil_to_tensor(_reduced(Image.fromarray(pixels), min_side))
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+def _turned(content):
+    "Does it say (in a segment that begins so) that it must be turned?"
+    if b'\xff\xe1' not in content:
+        return False
+    with _opened(io.BytesIO(content)) as im:
+        return im.getexif().get(ExifTags.Base.Orientation, 1) != 1
+
+def _decoded(content, w, h, min_side):
+    "As Pillow's `draft` would have it: at a half, a quarter or an eighth, if both sides are long enough then."
+    part = 1
+    while min_side and part < 8 and min(w, h) >= 2*part*min_side:
+        part *= 2
+    return simplejpeg.decode_jpeg(content, min_width=-(-w//part), min_height=-(-h//part))
 
 # %% ../nbs/50_pictures.ipynb #675d504f
 def _check_sides(w, h, name):
@@ -225,7 +242,7 @@ class ProgressBar(tqdm):
 
 # %% ../nbs/50_pictures.ipynb #be01351b
 @cache
-def _threads(pid): return ThreadPoolExecutor(os.cpu_count(), initializer=_compute_alone)
+def _threads(pid): return ThreadPoolExecutor(os.cpu_count(), 'imgcourse', _compute_alone)
 
 def _compute_alone():
     torch.get_num_threads() # torch makes up its mind when it is first asked
@@ -235,15 +252,17 @@ def in_threads(
     f: Callable, # of an item
     items: Iterable, # what it is called with
 ) -> Iterator: # the results, in order
-    """`map` in several threads; in a process that loads data, which has helpers beside it, in one. After an error no
-    thread is at work any more."""
-    if get_worker_info():
+    """`map` in several threads, each with some items at a time; in one, where others work beside it already: in a
+    process that loads data, and in such a thread. After an error no thread is at work any more."""
+    items = list(items)
+    if len(items) < 2 or get_worker_info() or current_thread().name.startswith('imgcourse'):
         yield from map(f, items)
         return
-    coming = [_threads(os.getpid()).submit(f, item) for item in items]
+    some = min(8, -(-len(items)//(4*os.cpu_count())))
+    coming = [_threads(os.getpid()).submit(list, map(f, items[i:i + some])) for i in range(0, len(items), some)]
     try:
-        for result in coming:
-            yield result.result()
+        for results in coming:
+            yield from results.result()
     finally:
         for result in coming:
             result.cancel()
@@ -272,7 +291,7 @@ def _key_or_none(f): return file_key(f) if os.path.exists(f) else None
 
 def _try_reading(f):
     try:
-        read_picture(f, min_side=1)
+        read_pixels(f, min_side=1)
     except PictureError as e:
         return str(e)
 
@@ -280,8 +299,11 @@ def _try_reading(f):
 class _Neighbors:
     "How many cores other programs keep busy."
     def __init__(self):
-        self.seen, self.given = self._now(), None
-        self.fixed = bool({'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & os.environ.keys())
+        self.given, self.fixed = None, bool({'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & os.environ.keys())
+        try:
+            self.seen = self._now()
+        except OSError: # the system does not tell
+            self.fixed = True
 
     def _now(self):
         t = psutil.cpu_times()
@@ -297,6 +319,11 @@ class _Neighbors:
 
 _neighbors = _Neighbors()
 
+def most_threads() -> int: # torch's own number, or what the user has set
+    "How many threads torch may have when nobody else is there."
+    now = torch.get_num_threads()
+    return _neighbors.most if now == _neighbors.given else now
+
 def use_free_cores() -> None:
     """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be
     called often; it looks once a second. Where the user has set a number of threads, no more are used, and where
@@ -304,8 +331,7 @@ def use_free_cores() -> None:
     busy = _neighbors.busy()
     if busy is None:
         return
-    if torch.get_num_threads() != _neighbors.given: # at first, or somebody else has set it
-        _neighbors.most = torch.get_num_threads()
+    _neighbors.most = most_threads()
     _neighbors.given = min(_neighbors.most, max(1, round(os.cpu_count() - busy)))
     if torch.get_num_threads() != _neighbors.given:
         torch.set_num_threads(_neighbors.given)

@@ -110,29 +110,40 @@ class PictureTransform:
         "The steps alone."
         return as_tensor(self.steps(im))
 
-    def finish(
-        self,
-        ims: Sequence[torch.Tensor], # pictures of the final size, uint8 `(3, sz, sz)`
-    ) -> torch.Tensor: # float32 `(n, 3, sz, sz)`, channels last in memory
-        "Make a normalized batch of pictures."
-        return self.normalize(torch.stack([im.permute(1, 2, 0) for im in ims]))
-
     def __repr__(self) -> str:
         return f'PictureTransform({self.steps}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
 
 # %% ../nbs/51_transforms.ipynb #20012668
+@patch
+def _of_a_row(self: PictureTransform, width):
+    "What the bytes of a row are multiplied by, and what is added."
+    scale = torch.tensor([1/(255*s) for s in self.std])
+    shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)])
+    return scale.repeat(width), shift.repeat(width)
+
 @patch
 def normalize(
     self: PictureTransform,
     x: torch.Tensor, # pictures, uint8 `(n, height, width, 3)`
 ) -> torch.Tensor: # float32 `(n, 3, height, width)`, channels last in memory
     "From bytes to what a model expects."
-    scale = torch.tensor([1/(255*s) for s in self.std], device=x.device)
-    shift = torch.tensor([-m/s for m, s in zip(self.mean, self.std)], device=x.device)
-    rows, width = x.flatten(2), x.shape[2]
-    rows = rows.float().mul_(scale.repeat(width)).add_(shift.repeat(width))
-    return rows.view(x.shape).permute(0, 3, 1, 2)
+    scale, shift = (t.to(x.device) for t in self._of_a_row(x.shape[2]))
+    return torch.addcmul(shift, x.flatten(2).float(), scale).view(x.shape).permute(0, 3, 1, 2)
 
+@patch
+def finish(
+    self: PictureTransform,
+    ims: Sequence[torch.Tensor], # pictures of the final size, uint8 `(3, sz, sz)`
+) -> torch.Tensor: # float32 `(n, 3, sz, sz)`, channels last in memory
+    "Make a normalized batch of pictures."
+    h, w = ims[0].shape[1:]
+    scale, shift = self._of_a_row(w)
+    rows = torch.empty(len(ims), h, 3*w)
+    for row, im in zip(rows, ims): # one by one they stay in the processor's fast memory
+        torch.addcmul(shift, row.copy_(im.permute(1, 2, 0).reshape(h, 3*w)), scale, out=row)
+    return rows.view(len(ims), h, w, 3).permute(0, 3, 1, 2)
+
+# %% ../nbs/51_transforms.ipynb #29b99efe
 @patch
 def denorm(
     self: PictureTransform,

@@ -268,8 +268,8 @@ def test_good_files_are_decoded_once(few, own_cache, monkeypatch):
     seen = []
     def read(path, min_side=None):
         seen.append(path)
-        return read_picture(path, min_side)
-    monkeypatch.setattr(pictures, 'read_picture', read)
+        return read_pixels(path, min_side)
+    monkeypatch.setattr(pictures, 'read_pixels', read)
     for _ in range(2):
         ImageClassifierData.from_paths(few, tfms=TFMS)
         assert len(seen) == 36
@@ -542,6 +542,15 @@ def test_beside_busy_neighbors_one_thread_computes(busy_machine):
     assert alone(SHARE.format(most=0), OMP_NUM_THREADS='2') == '2', 'the user has said so'
 
 
+def test_a_system_that_does_not_tell_who_is_busy(monkeypatch):
+    def refuse(): raise PermissionError('/proc/stat')
+    monkeypatch.setattr(pictures.psutil, 'cpu_times', refuse)
+    monkeypatch.setattr(pictures, '_neighbors', pictures._Neighbors())
+    before = torch.get_num_threads()
+    pictures.use_free_cores()
+    assert torch.get_num_threads() == before
+
+
 def test_cores_that_are_free_again_are_used(monkeypatch):
     "And never more than the user allows."
     busy, clock = [0], [100]
@@ -561,6 +570,8 @@ def test_cores_that_are_free_again_are_used(monkeypatch):
     try:
         torch.set_num_threads(6)
         assert [later(2, 0), later(2, 3.1), later(.5, 8), later(2, 8), later(2, 0)] == [6, 5, 5, 1, 6]
+        later(2, 8)
+        assert torch.get_num_threads() == 1 and pictures.most_threads() == 6, 'for an engine that is made now'
         torch.set_num_threads(2)
         assert [later(2, 0), later(2, 7), later(2, 0)] == [2, 1, 2]
     finally:

@@ -179,6 +179,12 @@ def test_optional_parts_are_imported_only_where_they_are_used():
     assert python(f'import sys, imgcourse.all; print([m for m in {parts} if m in sys.modules])') == '[]'
 
 
+def test_the_import_leaves_the_users_garbage_to_the_collector():
+    code = ("import gc, weakref; C = type('C', (), {}); c = C(); c.me, there = c, weakref.ref(c); "
+            "import imgcourse.all; del c; gc.collect(); print(there(), gc.isenabled(), gc.get_freeze_count())")
+    assert python(code) == 'None True 0'
+
+
 def test_names_of_libraries_that_come_later_work():
     code = ('from imgcourse.all import *; import math, matplotlib.pyplot, pandas, sklearn.metrics; '
             'print(pd.DataFrame is pandas.DataFrame, plt.plot is matplotlib.pyplot.plot, "imread" in dir(plt), '
