@@ -28,8 +28,8 @@ def at_once(x: torch.Tensor) -> int:
     """How many such pictures an engine computes at once. With more, a processor needs more memory, and is no faster."""
 
 class Frozen(nn.Module):
-    """A net on its fastest engine, as long as nothing about it changes; then as it is. (A change through `.data` of a
-    weight is not seen.)"""
+    """A net on its fastest engine, as long as nothing about it changes; then as it is. (Not seen is a change through
+    `.data` of a weight, or of a layer's plain attribute, such as `eps`.)"""
     net: nn.Module
     name: str
     engine: Any

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 __all__ = [
     'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'warn_user',
+    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'most_threads', 'use_free_cores', 'warn_user',
     'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
 ]
 
@@ -55,11 +55,14 @@ class ProgressBar(tqdm):
         """Called by tqdm."""
 
 def in_threads(f: Callable, items: Iterable) -> Iterator:
-    """`map` in several threads; in a process that loads data, which has helpers beside it, in one. After an error no
-    thread is at work any more."""
+    """`map` in several threads, each with some items at a time; in one, where others work beside it already: in a
+    process that loads data, and in such a thread. After an error no thread is at work any more."""
 
 def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""
+
+def most_threads() -> int:
+    """How many threads torch may have when nobody else is there."""
 
 def use_free_cores() -> None:
     """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be

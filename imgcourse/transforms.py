@@ -108,7 +108,9 @@ class PictureTransform:
         im: Image.Image | torch.Tensor, # a picture; as a tensor, if `takes_tensors`, uint8 `(3, height, width)`
     ) -> torch.Tensor: # uint8 `(3, sz, sz)`
         "The steps alone."
-        return as_tensor(self.steps(im))
+        for step in self.steps.transforms:
+            im = step(im)
+        return as_tensor(im)
 
     def __repr__(self) -> str:
         return f'PictureTransform({self.steps}, min_side={self.min_side}, mean={self.mean}, std={self.std})'
@@ -140,7 +142,8 @@ def finish(
     scale, shift = self._of_a_row(w)
     rows = torch.empty(len(ims), h, 3*w)
     for row, im in zip(rows, ims): # one by one they stay in the processor's fast memory
-        torch.addcmul(shift, row.copy_(im.permute(1, 2, 0).reshape(h, 3*w)), scale, out=row)
+        row.view(h, w, 3).copy_(im.permute(1, 2, 0))
+        torch.addcmul(shift, row, scale, out=row)
     return rows.view(len(ims), h, w, 3).permute(0, 3, 1, 2)
 
 # %% ../nbs/51_transforms.ipynb #29b99efe

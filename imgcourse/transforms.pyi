@@ -57,11 +57,11 @@ class PictureTransform:
     def __call__(self, im: Image.Image) -> torch.Tensor: ...
     def sized(self, im: Image.Image | torch.Tensor) -> torch.Tensor:
         """The steps alone."""
-    def finish(self, ims: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Make a normalized batch of pictures."""
     def __repr__(self) -> str: ...
     def normalize(self, x: torch.Tensor) -> torch.Tensor:
         """From bytes to what a model expects."""
+    def finish(self, ims: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Make a normalized batch of pictures."""
     def denorm(self, x: torch.Tensor) -> torch.Tensor:
         """Undo the normalization, to show what a model sees."""
 
