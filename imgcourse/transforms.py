@@ -137,8 +137,11 @@ def finish(
     self: PictureTransform,
     ims: Sequence[torch.Tensor], # pictures of the final size, uint8 `(3, sz, sz)`
 ) -> torch.Tensor: # float32 `(n, 3, sz, sz)`, channels last in memory
-    "Make a normalized batch of pictures."
-    h, w = ims[0].shape[1:]
+    "Make a normalized batch of pictures. Raises `ValueError` if they are not of one size."
+    (_, h, w), *others = {tuple(im.shape) for im in ims}
+    if others:
+        raise ValueError(f'The pictures are not all of one size ({h}×{w} and {others[0][1]}×{others[0][2]}); '
+                         'tfms=tfms_from_model(arch, sz) makes them so')
     scale, shift = self._of_a_row(w)
     rows = torch.empty(len(ims), h, 3*w)
     for row, im in zip(rows, ims): # one by one they stay in the processor's fast memory

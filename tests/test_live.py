@@ -63,6 +63,7 @@ def html(monkeypatch):
 
 # ---- what is in the HTML
 def test_frames_are_sharp_and_all_there(html):
+    plt.close('all') # another test's
     html = html(frames, figures(4), ['one', 'two', 'three', 'four'], 'A line')
     still, = pictures(html)
     assert still.size == (600, 400) and 'width: 300px' in html, 'two dots for each pixel of the page'
