@@ -418,7 +418,7 @@ def _compute(net, ds, keys, store):
     device = next(net.parameters()).device
     on_gpu = device.type == 'cuda'
     n = at_once(ds[0][0][None].to(device))
-    dl = DataLoader(ds, n if on_gpu else 2*n, collate_fn=as_is,
+    dl = DataLoader(ds, n if on_gpu else 4*n, collate_fn=as_is,
                     num_workers=min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0)
     rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:

@@ -24,7 +24,7 @@ from .learner import Callback, Learner, Progress, logprobs
 class KerasNet(nn.Sequential):
     """Layers, one after the other, with what Keras's `compile` adds: a loss and an optimizer.
     Raises `ValueError` if pictures of that shape are too small for the layers."""
-    opt_fn = torch.optim.Adam
+    opt_fn = staticmethod(partial(torch.optim.Adam, fused=True))
     smoothing = 0 # of the labels, 0 to 1
 
     def __new__(cls, *args, **kwargs):
@@ -353,7 +353,7 @@ class Scale(nn.Module):
 class FastNet(KerasNet):
     """A small residual net for one-cycle training (after Page 2018 and Jordan 2024); its loss is cross-entropy
     with smoothed labels, its optimizer SGD with Nesterov momentum."""
-    opt_fn = staticmethod(partial(torch.optim.SGD, momentum=.9, nesterov=True))
+    opt_fn = staticmethod(partial(torch.optim.SGD, momentum=.9, nesterov=True, fused=True))
     smoothing = .1
 
     def __init__(

@@ -117,6 +117,17 @@ def test_what_cannot_be_exported_is_computed_by_torch(own_cache, monkeypatch, ca
     assert not len(recwarn)
 
 
+@pytest.mark.parametrize('name', ['onnxruntime-float32', 'openvino-float32'])
+@pytest.mark.parametrize('n', [1, 3])
+def test_what_a_trace_takes_for_a_constant_is_computed_by_torch(name, n):
+    if name.startswith('openvino'):
+        pytest.importorskip('openvino', reason='an extra: pip install imgcourse[fast]')
+    x, net = torch.rand(2*n, 3, 64, 64), Odd()
+    with torch.inference_mode():
+        fast = Frozen(net, name)
+        assert torch.equal(fast(x[:n]), net(x[:n])) and torch.equal(fast(x[n:]), net(x[n:])) and not fast.engine
+
+
 def test_an_engine_that_is_wrong_is_out(net, own_cache, monkeypatch, caplog):
     monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
     monkeypatch.setattr(imgcourse.engines._Maker, 'onnxruntime', lambda self, dtype: lambda x: net(x) + .1)

@@ -245,7 +245,7 @@ def test_what_a_net_brings(data):
     "Its loss, its optimizer, Keras's lines in the place of the table, and training accuracy."
     net = SimpleNet(IN, [8], 3)
     learn = ConvLearner.from_model(net, data)
-    assert learn.loss_fn == net.loss and learn.opt_fn is torch.optim.Adam
+    assert learn.loss_fn == net.loss and learn.opt_fn.func is torch.optim.Adam
     kinds = [type(cb).__name__ for cb in learn.cbs]
     assert KerasProgress.__name__ in kinds and TrainingAccuracy.__name__ in kinds and 'Progress' not in kinds
 
