@@ -424,17 +424,18 @@ def _compute(net, ds, keys, store):
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
         try:
             for x, _ in dl:
-                rows.append(net(_filled(x, n).to(device))[:len(x)].cpu().numpy())
-                bar.update(len(x))
-                del x # or it would be there beside the next
-                if time.monotonic() > kept + _pause:
-                    done, kept = _keep(rows, keys, done, store), time.monotonic()
+                for part in x.split(n):
+                    rows.append(net(_filled(part, n).to(device))[:len(part)].cpu().numpy())
+                    bar.update(len(part))
+                    if time.monotonic() > kept + _pause:
+                        done, kept = _keep(rows, keys, done, store), time.monotonic()
+                del x, part # or they would be there beside the next
         finally:
             _keep(rows, keys, done, store)
 
 def _filled(x, n):
-    "The batch, with the last picture again and again, until it can be computed `n` at a time."
-    missing = -len(x) % n
+    "The batch, with the last picture again and again, until there are `n`."
+    missing = n - len(x)
     return torch.cat([x, x[-1:].expand(missing, -1, -1, -1)]) if missing else x
 
 def _keep(rows, keys, done, store):
