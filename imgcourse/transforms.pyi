@@ -61,7 +61,7 @@ class PictureTransform:
     def normalize(self, x: torch.Tensor) -> torch.Tensor:
         """From bytes to what a model expects."""
     def finish(self, ims: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Make a normalized batch of pictures."""
+        """Make a normalized batch of pictures. Raises `ValueError` if they are not of one size."""
     def denorm(self, x: torch.Tensor) -> torch.Tensor:
         """Undo the normalization, to show what a model sees."""
 
