@@ -122,7 +122,7 @@ def openvino(self: _Maker, dtype):
     with self.example() as x:
         traced = TorchScriptPythonDecoder(self.net, example_input=(x,), trace_kwargs={'check_trace': False})
     run = openvino.compile_model(frontend.convert(frontend.load(traced)), 'CPU', settings)
-    return lambda x: torch.from_numpy(run(x.numpy(), share_inputs=True)[0].copy())
+    return lambda x: torch.from_numpy(run(x.numpy())[0].copy())
 
 # %% ../nbs/65_engines.ipynb #e8112f49
 _few, _short = 64, 3 # pictures, seconds: for less a race is not worth while
