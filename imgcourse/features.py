@@ -9,6 +9,7 @@ __all__ = ['Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights
 # %% ../nbs/55_features.ipynb #7f64307f
 import hashlib, io, json, os, time, zlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, PIL, torch, torchvision
@@ -54,6 +55,10 @@ class Backbone(nn.Module):
         if x.ndim == 3:
             return x.transpose(1, 2).unsqueeze(3)
         return x.permute(0, 3, 1, 2) if getattr(self.model, 'output_fmt', 'NCHW') == 'NHWC' else x
+
+    @cached_property
+    def pooled(self) -> nn.Sequential: # pictures to pooled features `(n, 2*channels)`
+        return nn.Sequential(self, ConcatPool())
 
     @property
     def device(self) -> torch.device: return next(self.parameters()).device
@@ -373,7 +378,7 @@ def features_of(
         raise ValueError('Augmented pictures have other features each time; '
                          'take a data set that is not augmented (data.fix_ds, data.val_ds)')
     probe, n = sets[0][0][0][None].to(backbone.device), sum(map(len, sets))
-    net = nn.Sequential(backbone, ConcatPool()).eval()
+    net = backbone.pooled.eval()
     with torch.inference_mode():
         width = net(probe).shape[1]
     engine = _agreed(net, probe, n)

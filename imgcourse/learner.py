@@ -704,7 +704,7 @@ def asked(
     few = n < 256 or PartialState().num_processes > 1
     if (self.precompute and not full) or few or self.precision or not _is_frozen(self.backbone):
         return self.full if full else self.model
-    net, x = nn.Sequential(self.backbone, ConcatPool()), self.data.val_ds[0][0][None].to(PartialState().device)
+    net, x = self.backbone.pooled, self.data.val_ds[0][0][None].to(PartialState().device)
     name = engine_for(net.to(x.device).eval(), x, n, exact=True)
     return nn.Sequential(Frozen(net, name), *self.full[2:])
 
@@ -736,7 +736,7 @@ def pretrained(
     _check_data(arch, data)
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode():
-        width = ConcatPool()(backbone(data.val_ds[0][0][None].to(backbone.device))).shape[1]
+        width = backbone.pooled(data.val_ds[0][0][None].to(backbone.device)).shape[1]
     head = make_head(width, data.c, xtra_fc, ps)
     return cls(backbone, head, data, precompute, metrics=metrics, opt_fn=opt_fn, loss_fn=loss_fn, cbs=cbs,
                precision=precision, accumulate=accumulate)

@@ -1,6 +1,9 @@
 "Engines for frozen nets: they say what the plain net says, and the fastest is taken."
+import gc
 import logging
 import sys
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
@@ -88,6 +91,14 @@ def test_for_a_few_pictures_nobody_races(net, own_cache, monkeypatch):
     assert not (own_cache/'engines').exists()
 
 
+def test_nets_that_are_hooked_on_do_not_race(own_cache, monkeypatch):
+    monkeypatch.setattr(imgcourse.engines, '_seconds', lambda *args: pytest.fail('they raced'))
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()).eval()
+    net[0].register_forward_hook(lambda layer, args, out: None)
+    assert engine_for(net, X, 10**6).startswith('torch')
+    assert not (own_cache/'engines').exists()
+
+
 def test_where_there_is_little_to_do_torch_is_tried_once(net, own_cache, monkeypatch):
     tried = []
     monkeypatch.setattr(imgcourse.engines, '_of_torch', {})
@@ -170,6 +181,56 @@ def test_what_is_no_longer_frozen_computes_itself(change, name):
         assert torch.allclose(fast(x), net(x), atol=.1) and fast.engine
         change(net)
         assert torch.equal(fast(x), net(x))
+        assert torch.allclose(Frozen(net, name)(x), net(x), atol=1e-3) # the engine of before does not
+
+
+@pytest.fixture
+def made(monkeypatch):
+    "The names of the engines that are made from now on."
+    names, make = [], imgcourse.engines.checked_engine
+
+    def note(net, x, name):
+        names.append(name)
+        return make(net, x, name)
+    monkeypatch.setattr(imgcourse.engines, 'checked_engine', note)
+    return names
+
+
+@pytest.mark.parametrize('name', ENGINES)
+def test_the_same_net_keeps_its_engine(name, sketches, own_cache, engine, made):
+    engine(name)
+    data, backbone = ImageClassifierData.from_paths(sketches, tfms=TFMS), create_backbone(lite0)
+    features(backbone, data.val_ds)
+    features(backbone, data.fix_ds)
+    assert made == [name]
+    larger = ImageClassifierData.from_paths(sketches, tfms=tfms_from_model(lite0, 96))
+    features(backbone, larger.val_ds)
+    assert made == [name]*2
+
+
+def test_a_net_that_is_no_longer_used_leaves_nothing(own_cache):
+    backbone = create_backbone(lite0)
+    with torch.inference_mode():
+        assert Frozen(backbone.pooled.eval(), 'onnxruntime-float32')(X).shape == (1, 2560)
+    gone = weakref.ref(backbone)
+    del backbone
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize('name', ENGINES)
+def test_several_threads_ask_at_once(name, net):
+    if name.startswith('openvino'):
+        pytest.importorskip('openvino', reason='an extra: pip install imgcourse[fast]')
+    pictures = torch.rand(60, 4, 3, 64, 64)
+    with torch.inference_mode():
+        alone = [Frozen(net, name)(x) for x in pictures]
+
+    @torch.inference_mode()
+    def ask(x):
+        return Frozen(net, name)(x)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(alone, pool.map(ask, pictures)))
 
 
 def test_pictures_of_another_size(net):
