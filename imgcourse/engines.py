@@ -115,7 +115,6 @@ def onnxruntime(self: _Maker, dtype):
 
 @patch
 def openvino(self: _Maker, dtype):
-    import openvino
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     settings = {'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
@@ -123,12 +122,18 @@ def openvino(self: _Maker, dtype):
     frontend = FrontEndManager().load_by_framework('pytorch') # `convert_model` would import tensorflow, if it is there
     with self.example() as x:
         traced = TorchScriptPythonDecoder(self.net, example_input=(x,), trace_kwargs={'check_trace': False})
-    run, lock = openvino.compile_model(frontend.convert(frontend.load(traced)), 'CPU', settings), Lock()
+    run, lock = _core().compile_model(frontend.convert(frontend.load(traced)), 'CPU', settings), Lock()
 
     def engine(x):
         with lock: # it has one place for its answer
             return torch.from_numpy(run(x.numpy())[0].copy())
     return engine
+
+@cache
+def _core():
+    "One for the whole process: from two of them, the next Ctrl-C may get a stack that the first has taken away."
+    import openvino
+    return openvino.Core()
 
 # %% ../nbs/65_engines.ipynb #6942e72a
 def at_once(
@@ -153,7 +158,7 @@ def checked_engine(
         engine, others = _Maker(net, x).engine(name), x[:3].flip(3) # not those of the trace
         want = net(others)
         wrong = (engine(others) - want).norm()/want.norm()
-        if not wrong < (.1 if 'bfloat16' in name else 1e-3):
+        if not wrong < (.2 if 'bfloat16' in name else 1e-3):
             raise ValueError(f'its numbers are off by {wrong:.2g} of their size')
         return engine
     except Exception as e: # whoever cannot run is not in the race
@@ -198,12 +203,13 @@ _last = WeakKeyDictionary() # of the net that came last: what its engine was mad
 def _made(self: Frozen, x):
     if _hooked(self.net):
         return None
-    key = self.name, repr(self.net), self.known
-    last_key, engine, _ = _last.get(self.net, (None, None, None))
-    if key != last_key:
-        _last.clear() # before the next, for the sake of memory
-        engine = checked_engine(self.net, x, self.name)
-        _last[self.net] = key, engine, self._weights() # kept, so that no other weight gets the id of one of them
+    key, (last_key, last, _) = (self.name, repr(self.net), self.known), _last.get(self.net, (None, None, None))
+    if key == last_key:
+        return last
+    del last
+    _last.clear() # there is memory for one
+    engine = checked_engine(self.net, x, self.name)
+    _last[self.net] = key, engine, self._weights() # kept, so that no other weight gets the id of one of them
     return engine
 
 def _hooked(net): return any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())

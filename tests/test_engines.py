@@ -1,6 +1,7 @@
 "Engines for frozen nets: they say what the plain net says, and the fastest is taken."
 import gc
 import logging
+import subprocess
 import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -139,10 +140,11 @@ def test_what_a_trace_takes_for_a_constant_is_computed_by_torch(name, n):
         assert torch.equal(fast(x[:n]), net(x[:n])) and torch.equal(fast(x[n:]), net(x[n:])) and not fast.engine
 
 
-def test_an_engine_that_is_wrong_is_out(net, own_cache, monkeypatch, caplog):
+def test_an_engine_that_is_wrong_is_out(own_cache, monkeypatch, caplog):
+    net = create_backbone(lite0).pooled.eval()
     monkeypatch.setattr(imgcourse.engines, 'fast_dtype', lambda device: torch.float32)
     monkeypatch.setattr(imgcourse.engines._Maker, 'onnxruntime', lambda self, dtype: lambda x: net(x) + .1)
-    monkeypatch.setitem(sys.modules, 'openvino', None)
+    monkeypatch.setattr(imgcourse.engines._Maker, 'openvino', lambda self, dtype: lambda x: net(x)*2)
     with caplog.at_level(logging.INFO, 'imgcourse.engines'):
         assert engine_for(net, X, 10**6) == 'torch-float32'
     assert 'its numbers are off by' in caplog.text
@@ -231,6 +233,34 @@ def test_several_threads_ask_at_once(name, net):
         return Frozen(net, name)(x)
     with ThreadPoolExecutor(4) as pool:
         assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(alone, pool.map(ask, pictures)))
+
+
+CTRL_C = """
+import faulthandler, gc, signal, torch
+from torch import nn
+from imgcourse.engines import Frozen
+faulthandler.enable()
+signal.signal(signal.SIGINT, lambda *args: print('a signal came'))
+nets = [nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()).eval() for _ in range(2)]
+with torch.inference_mode():
+    first, second = [Frozen(net, 'openvino-float32') for net in nets]
+    for fast in (first, second):
+        fast(torch.rand(2, 3, 8, 8))
+        assert fast.engine
+nets.clear()
+del first, fast
+gc.collect()
+del second
+gc.collect()
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_ctrl_c_after_two_engines():
+    "One engine after the other is thrown away; the process still takes signals, as it does in a notebook."
+    pytest.importorskip('openvino', reason='an extra: pip install imgcourse[fast]')
+    p = subprocess.run([sys.executable, '-c', CTRL_C], capture_output=True, text=True)
+    assert p.stdout == 'a signal came\n' and p.returncode == 0, p.stderr
 
 
 def test_pictures_of_another_size(net):
