@@ -20,7 +20,7 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from .pictures import cache_dir, most_threads, text_hash, use_free_cores
+from .pictures import cache_dir, steady_threads, text_hash, use_free_cores
 
 _log = logging.getLogger('imgcourse.engines')
 
@@ -103,7 +103,7 @@ class _Maker:
 def onnxruntime(self: _Maker, dtype):
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = most_threads()
+    options.intra_op_num_threads = steady_threads()
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     with TemporaryDirectory(ignore_cleanup_errors=True) as tmp: # Windows keeps what is in use
         file = f'{tmp}/net.onnx' # in memory it would take as much again
@@ -118,7 +118,7 @@ def openvino(self: _Maker, dtype):
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     settings = {'INFERENCE_PRECISION_HINT': {'float32': 'f32', 'bfloat16': 'bf16'}[dtype],
-                'INFERENCE_NUM_THREADS': most_threads()}
+                'INFERENCE_NUM_THREADS': steady_threads()}
     frontend = FrontEndManager().load_by_framework('pytorch') # `convert_model` would import tensorflow, if it is there
     with self.example() as x:
         traced = TorchScriptPythonDecoder(self.net, example_input=(x,), trace_kwargs={'check_trace': False})
@@ -176,7 +176,7 @@ class Frozen(nn.Module):
         name: str, # of the engine, from `engine_for`
     ):
         super().__init__()
-        self.net, self.name, self.engine, self.known = net, name, None, None
+        self.net, self.name, self.engine, self.known, self.threads = net, name, None, None, 0
 
     def forward(
         self,
@@ -184,12 +184,21 @@ class Frozen(nn.Module):
     ) -> torch.Tensor: # what the net says
         if self.known is None: # the first pictures
             self.known = self._state(x)
-            self.engine = self._made(x.detach())
-        if self.engine is None or x.requires_grad or self._state(x) != self.known:
+        if x.requires_grad or self._state(x) != self.known:
             return self.net(x)
         use_free_cores()
-        parts = [self.engine(part) for part in x.split(at_once(x))]
+        engine = self._fitting(x)
+        if engine is None:
+            return self.net(x)
+        parts = [engine(part) for part in x.split(at_once(x))]
         return torch.cat(parts) if len(parts) > 1 else parts[0] # torch's threads would wait for the engine's to sleep
+
+    def _fitting(self, x):
+        threads = 1 if self.name.startswith('torch') else steady_threads() # torch's follow by themselves
+        if self.threads != threads:
+            self.threads, self.engine = threads, None # there is memory for one
+            self.engine = self._made(x)
+        return self.engine
 
     def _weights(self): return [*self.net.parameters(), *self.net.buffers()]
 
@@ -205,11 +214,12 @@ _last = WeakKeyDictionary() # of the net that came last: what its engine was mad
 def _made(self: Frozen, x):
     if _hooked(self.net):
         return None
-    key, (last_key, last, _) = (self.name, repr(self.net), self.known), _last.get(self.net, (None, None, None))
+    key = self.name, self.threads, repr(self.net), self.known
+    last_key, last, _ = _last.get(self.net, (None, None, None))
     if key == last_key:
         return last
     del last
-    _last.clear() # there is memory for one
+    _last.clear()
     engine = checked_engine(self.net, x, self.name)
     _last[self.net] = key, engine, self._weights() # kept, so that no other weight gets the id of one of them
     return engine

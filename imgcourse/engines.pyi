@@ -28,6 +28,7 @@ class Frozen(nn.Module):
     name: str
     engine: Any
     known: Any
+    threads: Any
     def __init__(self, net: nn.Module, name: str) -> None: ...
     def forward(self, x: torch.Tensor) -> torch.Tensor: ...
 

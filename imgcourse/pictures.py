@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'most_threads', 'use_free_cores',
+           'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'steady_threads',
            'warn_user', 'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images',
            'sharp_figures', 'check_number']
 
@@ -299,7 +299,8 @@ def _try_reading(f):
 class _Neighbors:
     "How many cores other programs keep busy."
     def __init__(self):
-        self.given, self.fixed = None, bool({'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & os.environ.keys())
+        self.given, self.steady, self.changed = None, None, 0
+        self.fixed = bool({'OMP_NUM_THREADS', 'MKL_NUM_THREADS'} & os.environ.keys())
         try:
             self.seen = self._now()
         except OSError: # the system does not tell
@@ -319,22 +320,26 @@ class _Neighbors:
 
 _neighbors = _Neighbors()
 
-def most_threads() -> int: # torch's own number, or what the user has set
-    "How many threads torch may have when nobody else is there."
-    now = torch.get_num_threads()
-    return _neighbors.most if now == _neighbors.given else now
-
 def use_free_cores() -> None:
     """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be
     called often; it looks once a second. Where the user has set a number of threads, no more are used, and where
     OMP_NUM_THREADS is set, nothing is changed."""
-    busy = _neighbors.busy()
+    busy, now = _neighbors.busy(), torch.get_num_threads()
     if busy is None:
         return
-    _neighbors.most = most_threads()
+    if now != _neighbors.given: # torch's own number, or what the user has set
+        _neighbors.most = now
     _neighbors.given = min(_neighbors.most, max(1, round(os.cpu_count() - busy)))
-    if torch.get_num_threads() != _neighbors.given:
+    if now != _neighbors.given:
         torch.set_num_threads(_neighbors.given)
+        _neighbors.changed = time.monotonic()
+
+def steady_threads() -> int:
+    "How many threads torch has; for ten seconds after `use_free_cores` has changed that, how many it had before."
+    now, n = torch.get_num_threads(), _neighbors
+    if n.steady is None or now != n.given or time.monotonic() >= n.changed + 10:
+        n.steady = now
+    return n.steady
 
 # %% ../nbs/50_pictures.ipynb #42f93673
 def warn_user(

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 __all__ = [
     'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'most_threads', 'use_free_cores', 'warn_user',
-    'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures', 'check_number',
+    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'steady_threads',
+    'warn_user', 'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures',
+    'check_number',
 ]
 
 picture_suffixes: tuple
@@ -61,13 +62,13 @@ def in_threads(f: Callable, items: Iterable) -> Iterator:
 def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""
 
-def most_threads() -> int:
-    """How many threads torch may have when nobody else is there."""
-
 def use_free_cores() -> None:
     """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be
     called often; it looks once a second. Where the user has set a number of threads, no more are used, and where
     OMP_NUM_THREADS is set, nothing is changed."""
+
+def steady_threads() -> int:
+    """How many threads torch has; for ten seconds after `use_free_cores` has changed that, how many it had before."""
 
 def warn_user(message: str) -> None:
     """A warning that points at the line of the program which called this package (our own command is such a

@@ -210,6 +210,21 @@ def test_the_same_net_keeps_its_engine(name, sketches, own_cache, engine, made):
     assert made == [name]*2
 
 
+@pytest.mark.parametrize('name', ENGINES)
+def test_an_engine_follows_the_free_cores(name, made, monkeypatch):
+    "Also in the middle of its work; torch's threads follow by themselves."
+    if name.startswith('openvino'):
+        pytest.importorskip('openvino', reason='an extra: pip install imgcourse[fast]')
+    net, threads, x = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten()).eval(), [2], torch.rand(5, 3, 8, 8)
+    monkeypatch.setattr(imgcourse.engines, 'steady_threads', lambda: threads[0])
+    with torch.inference_mode():
+        fast = Frozen(net, name)
+        first = fast(x)
+        threads[0] = 1
+        assert torch.allclose(fast(x), first, atol=1e-2) and torch.allclose(Frozen(net, name)(x), first, atol=1e-2)
+    assert made == [name]*(1 if name.startswith('torch') else 2)
+
+
 def test_a_net_that_is_no_longer_used_leaves_nothing(own_cache):
     backbone = create_backbone(lite0)
     with torch.inference_mode():

@@ -570,9 +570,11 @@ def test_cores_that_are_free_again_are_used(monkeypatch):
     try:
         torch.set_num_threads(6)
         assert [later(2, 0), later(2, 3.1), later(.5, 8), later(2, 8), later(2, 0)] == [6, 5, 5, 1, 6]
-        later(2, 8)
-        assert torch.get_num_threads() == 1 and pictures.most_threads() == 6, 'for an engine that is made now'
         torch.set_num_threads(2)
         assert [later(2, 0), later(2, 7), later(2, 0)] == [2, 1, 2]
+        steady = [(later(2, others), pictures.steady_threads()) for others in (0, 8, 0, 8, 8, 8, 8, 8, 8, 0)]
+        assert steady == [(2, 2), (1, 2), (2, 2), *[(1, 2)]*5, (1, 1), (2, 1)], 'ten seconds later'
+        torch.set_num_threads(4)
+        assert pictures.steady_threads() == 4, 'the user has said so'
     finally:
         torch.set_num_threads(before)
