@@ -320,6 +320,7 @@ class _Neighbors:
 
 _neighbors = _Neighbors()
 
+# %% ../nbs/50_pictures.ipynb #5d3a9c71
 def use_free_cores() -> None:
     """Let torch compute with as many threads as there are cores that other programs leave free, one at least. To be
     called often; it looks once a second. Where the user has set a number of threads, no more are used, and where
