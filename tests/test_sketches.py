@@ -206,7 +206,8 @@ def test_interrupted_while_drawing(tmp_path):
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert err.count('Traceback') == 1
+    chained = err.count('During handling of the above exception') # of Pillow's own, if it was in the middle of one
+    assert err.count('Traceback') - chained == 1
     assert err.strip().endswith('KeyboardInterrupt')
     assert not list(tmp_path.rglob('*.jpg'))
 
