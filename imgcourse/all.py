@@ -28,6 +28,7 @@ try:
     from torch import nn
     import torch.nn.functional as F
     from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes, sketchsets
+    from imgcourse.files import *
     from imgcourse.pictures import *
     from imgcourse.live import *
     from imgcourse.transforms import *
@@ -68,7 +69,8 @@ def log_loss(
     return metrics.log_loss(y_true, y_pred, **kwargs)
 
 _helpers = set('''
-    as_bytes file_key in_threads picture_suffixes printable read_pixels text_hash use_free_cores warn_user
+    as_bytes file_key in_threads look_at Looked picture_suffixes printable read_pixels text_hash use_free_cores
+    warn_user warn_of_doubts whole_file folders_of_parts
     steady_threads arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches in_order listed score split_layers check_shape

@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'FileDataset', 'ArrayDataset',
-           'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
+           'check_split', 'warn_of_doubts', 'two_folders', 'split_folder', 'folders_of_parts', 'get_cv_idxs',
+           'read_labels', 'read_table', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
-import csv, ctypes, hashlib, os, random
-from collections.abc import Callable, Iterator, Sequence
+import csv, ctypes, hashlib, os, random, unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,8 +21,9 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import v2
-from .pictures import (PictureError, as_bytes, check_number, check_pictures, file_key, in_threads,
-                                list_pictures, pictures_by_class, read_picture, read_pixels, text_hash, warn_user)
+from .files import file_key, text_hash
+from .pictures import (PictureError, as_bytes, check_number, check_pictures, in_threads, list_pictures,
+                                pictures_by_class, read_picture, read_pixels, warn_user)
 from .transforms import PictureTransform, as_tensor
 
 # %% ../nbs/52_batches.ipynb #0ed07e56
@@ -161,7 +163,11 @@ class FileDataset(PictureDataset):
     def source(self, i):
         takes_tensors = getattr(self.tfm, 'takes_tensors', False)
         return read_pixels(self.items[i], self.tfm.min_side) if takes_tensors else self.picture(i)
-    def key(self, i: int) -> str: return file_key(self.items[i])
+    def key(self, i: int) -> str:
+        try:
+            return file_key(self.items[i])
+        except OSError as e: # it has been there a moment ago
+            raise PictureError(f'{self.items[i]}: it can no longer be found ({e.strerror})') from None
     def name(self, i: int) -> str: return str(self.items[i])
 
 class ArrayDataset(PictureDataset):
@@ -195,14 +201,51 @@ def check_split(
         raise ValueError('There must be at least two classes; '
                          f'all training pictures are of the class {classes[trn_y[0]]}')
 
-def _split(items, y, val_idxs):
-    is_val = np.zeros(len(y), bool)
-    is_val[val_idxs] = True
-    return [([items[i] for i in np.flatnonzero(part)], y[part]) for part in (~is_val, is_val)]
+def _parts(files, y, is_val, classes, prints):
+    "Training and validation, after a warning of what is doubtful; without the bad files, which have no print."
+    good = np.flatnonzero(prints[:len(files)])
+    files, y, is_val, prints = [files[i] for i in good], y[good], is_val[good], prints[good]
+    warn_of_doubts(files, y, is_val, classes, prints)
+    return [([files[i] for i in np.flatnonzero(part)], y[part]) for part in (~is_val, is_val)]
 
-def _flatten(found, classes, bad=()):
-    pairs = [(f, classes.index(c)) for c, fs in found.items() for f in fs if f not in bad]
-    return [str(f) for f, _ in pairs], np.array([y for _, y in pairs], np.int64)
+def _flatten(found, classes):
+    sizes = [len(found[c]) for c in classes]
+    return [str(f) for c in classes for f in found[c]], np.repeat(np.arange(len(classes)), sizes)
+
+# %% ../nbs/52_batches.ipynb #3c817f54
+def warn_of_doubts(
+    files: Sequence[str], # of training and validation
+    y: np.ndarray, # their class numbers
+    is_val: np.ndarray, # is it for validation?
+    classes: Sequence[str], # names
+    prints: np.ndarray, # of the content of each file, see `look_at`
+) -> None:
+    "Warn of what may be a mistake: the same picture twice, names that look alike, classes of very different sizes."
+    _warn_of_twins(files, is_val, 'in training and in validation', 'the score will be too good', prints)
+    _warn_of_twins(files, y, 'in two classes', 'one of the labels is wrong', prints)
+    alike = {}
+    for c in classes:
+        alike.setdefault(unicodedata.normalize('NFKC', c).casefold().strip(), []).append(c)
+    for names in alike.values():
+        if len(names) > 1:
+            warn_user(f'The classes {", ".join(map(ascii, names))} look alike; are they one?')
+    counts = np.bincount(y[~is_val], minlength=len(classes))
+    most, least = counts.argmax(), counts.argmin()
+    if counts[most] >= 20*counts[least]:
+        warn_user(f'There are {counts[most]:,} training pictures of {classes[most]} and {counts[least]:,} of '
+                  f'{classes[least]}: look at the accuracy of each class, not only at that of all together')
+
+def _warn_of_twins(files, group, where, so, prints):
+    "Pictures with the same content in two groups."
+    order = np.lexsort([group, prints])
+    a, b = order[:-1], order[1:]
+    pairs = np.flatnonzero((prints[a] == prints[b]) & (prints[a] > 0) & (group[a] != group[b]))
+    if len(pairs):
+        first = files[a[pairs[0]]], files[b[pairs[0]]]
+        n = len(np.unique(prints[a[pairs]]))
+        are, pictures = ('are', 'pictures') if n > 1 else ('is', 'picture')
+        warn_user(f'{n} {pictures} {are} {where} ({first[0]} and {first[1]}{", say" if n > 1 else ""}): {so}')
+
 
 # %% ../nbs/52_batches.ipynb #992718f9
 def _test_files(folder):
@@ -221,7 +264,7 @@ def _readable(test, bad):
 
 def _check_left(found, bad, where):
     for c, fs in found.items():
-        if not set(fs) - bad:
+        if bad and not set(fs) - bad.keys():
             raise PictureError(f'{where}/{c}: none of its {len(fs)} pictures can be read')
 
 # %% ../nbs/52_batches.ipynb #0b34e05a
@@ -242,11 +285,14 @@ def two_folders(
         raise ValueError(f'{trn_name} and {val_name} must hold the same classes; '
                          f'only one of them has {", ".join(diff)}')
     test = None if test_name is None else _test_files(Path(path)/test_name)
-    bad = check_pictures([f for fs in (*trn.values(), *val.values(), test or []) for f in fs], on_error)
-    _check_left(trn, bad, trn_name)
-    _check_left(val, bad, val_name)
     classes = list(trn)
-    return _flatten(trn, classes, bad), _flatten(val, classes, bad), classes, _readable(test, bad)
+    (trn_files, trn_y), (val_files, val_y) = _flatten(trn, classes), _flatten(val, classes)
+    files, y = trn_files + val_files, np.concatenate([trn_y, val_y])
+    looked = check_pictures(files + (test or []), on_error)
+    _check_left(trn, looked.bad, trn_name)
+    _check_left(val, looked.bad, val_name)
+    trn, val = _parts(files, y, np.arange(len(y)) >= len(trn_y), classes, looked.prints)
+    return trn, val, classes, _readable(test, looked.bad)
 
 # %% ../nbs/52_batches.ipynb #de91d317
 def split_folder(
@@ -259,19 +305,38 @@ def split_folder(
     "Split one folder of class folders at random. Raises `ValueError` if a class has a single picture."
     check_number(valid_pct, 'valid_pct', 'the part for validation', most=1, above=True, below=True)
     found = pictures_by_class(path, least)
+    _check_no_parts(path, found)
     single = [c for c, fs in found.items() if len(fs) < 2]
     if single:
         raise ValueError(f'{path}/{single[0]} holds a single picture; '
                          'one to learn from and one to check with are the least')
-    bad = check_pictures([f for fs in found.values() for f in fs], on_error)
-    _check_left(found, bad, path)
-    files, y = _flatten(found, list(found), bad)
-    lot, val = [text_hash(f'{seed}/{os.path.relpath(f, path)}') for f in files], []
+    files, y = _flatten(found, list(found))
+    looked = check_pictures(files, on_error)
+    _check_left(found, looked.bad, path)
+    lot = [text_hash(f'{seed}/{os.path.relpath(f, path)}') for f in files]
+    is_val = np.zeros(len(files), bool)
     for k in range(len(found)):
-        of_class = sorted(np.flatnonzero(y == k), key=lambda i: lot[i])
-        val += of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]
-    trn, val = _split(files, y, val)
+        of_class = sorted(np.flatnonzero((y == k) & (looked.prints > 0)), key=lambda i: lot[i])
+        is_val[of_class[:min(max(1, round(len(of_class)*valid_pct)), len(of_class) - 1)]] = True
+    trn, val = _parts(files, y, is_val, list(found), looked.prints)
     return trn, val, list(found)
+
+# %% ../nbs/52_batches.ipynb #7df9e0b9
+_names_of_parts = ('train', 'training', 'trn'), ('valid', 'validation', 'val', 'test', 'testing')
+
+def folders_of_parts(
+    names: Iterable[str], # of the folders in a folder
+) -> tuple[str | None, str | None]: # those for training and for validation, as far as they are there
+    "Which folders are called train and valid, or nearly so?"
+    there = {name.casefold().strip(): name for name in sorted(names, reverse=True)}
+    return tuple(next((there[n] for n in known if n in there), None) for known in _names_of_parts)
+
+def _check_no_parts(path, found):
+    trn, val = folders_of_parts(found)
+    known = {n for names in _names_of_parts for n in names}
+    if trn and val and {c.casefold().strip() for c in found} <= known:
+        raise ValueError(f'{path} holds {" and ".join(found)}: these look like folders for training and validation, '
+                         f'not like classes; from_paths({str(path)!r}, trn_name={trn!r}, val_name={val!r})')
 
 # %% ../nbs/52_batches.ipynb #286b4784
 def get_cv_idxs(
@@ -397,6 +462,12 @@ def _mark_rows(n, val_idxs):
         raise ValueError(f'val_idxs are some, but not all, of the row numbers 0 to {n - 1} (integers)')
     return np.isin(np.arange(n), idxs)
 
+def _warn_of_no_labels(classes, y):
+    for k, c in enumerate(classes):
+        if c.casefold() in ('nan', 'null', 'n/a', '#n/a', '<na>'):
+            warn_user(f'{(y == k).sum():,} pictures have the label {c!r}: was it missing when the table was written?')
+
+
 # %% ../nbs/52_batches.ipynb #8ab78cf0
 def read_table(
     path: str | Path, # see `ImageClassifierData.from_csv`
@@ -411,21 +482,21 @@ def read_table(
     and on classes that validation has and training has not."""
     files, labels = read_labels(csv_fname, Path(path)/folder, suffix)
     classes, y = _class_numbers(labels)
+    _warn_of_no_labels(classes, y)
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
     if val_idxs is None:
         is_val &= np.isin(y, y[~is_val])
     check_split(y[~is_val], y[is_val], classes)
     test = None if test_name is None else _test_files(Path(path)/test_name)
-    bad = check_pictures(files + (test or []), on_error)
-    keep = np.array([not bad or Path(f) not in bad for f in files])
+    looked = check_pictures(files + (test or []), on_error)
+    keep = looked.prints[:len(files)] > 0
     gone = set(y.tolist()) - set(y[keep & ~is_val].tolist())
     if gone:
         raise PictureError('No picture to learn from can be read of the classes '
                            f'{", ".join(classes[k] for k in sorted(gone))}')
-    files, y, is_val = [f for f, k in zip(files, keep) if k], y[keep], is_val[keep]
-    check_split(y[~is_val], y[is_val], classes)
-    trn, val = _split(files, y, is_val)
-    return trn, val, classes, _readable(test, bad)
+    trn, val = _parts(files, y, is_val, classes, looked.prints)
+    check_split(trn[1], val[1], classes)
+    return trn, val, classes, _readable(test, looked.bad)
 
 # %% ../nbs/52_batches.ipynb #e9603e6c
 def _as_pictures(x, name):

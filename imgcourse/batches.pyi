@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 from PIL import Image
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from torch.utils.data import Dataset, Sampler
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 __all__ = [
     'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'FileDataset',
-    'ArrayDataset', 'check_split', 'two_folders', 'split_folder', 'get_cv_idxs', 'read_labels', 'read_table',
-    'check_arrays',
+    'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder', 'folders_of_parts', 'get_cv_idxs',
+    'read_labels', 'read_table', 'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -77,6 +77,15 @@ class ArrayDataset(PictureDataset):
 def check_split(trn_y: np.ndarray, val_y: np.ndarray, classes: Sequence[str]) -> None:
     """Raises `ValueError` if there are too few pictures or classes, or some that cannot be learnt."""
 
+def warn_of_doubts(
+    files: Sequence[str],
+    y: np.ndarray,
+    is_val: np.ndarray,
+    classes: Sequence[str],
+    prints: np.ndarray,
+) -> None:
+    """Warn of what may be a mistake: the same picture twice, names that look alike, classes of very different sizes."""
+
 def two_folders(
     path: str | Path,
     trn_name: str,
@@ -94,6 +103,9 @@ def split_folder(
     least: int = 2,
 ) -> tuple[Part, Part, list[str]]:
     """Split one folder of class folders at random. Raises `ValueError` if a class has a single picture."""
+
+def folders_of_parts(names: Iterable[str]) -> tuple[str | None, str | None]:
+    """Which folders are called train and valid, or nearly so?"""
 
 def get_cv_idxs(n: int, cv_idx: int = 0, val_pct: float = 0.2, seed: int = 42) -> np.ndarray:
     """Random row numbers for validation; the folds 0, 1, … of one seed do not overlap. Raises `ValueError` if there is

@@ -6,7 +6,7 @@
 __all__ = ['submission', 'Quiz', 'show_lists']
 
 # %% ../nbs/05_dog_breeds.ipynb #1a6a0ae5
-import csv, os
+import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from fastcore.imports import in_notebook
 from PIL import Image
 from .batches import FileDataset
 from .data import ImageClassifierData
+from .files import whole_file
 from .learner import Learner
 from .live import show_widget
 from .pictures import check_number, read_picture, show_images, warn_user
@@ -61,15 +62,14 @@ def submission(
 
 def _write_table(table, csv_fname):
     import pandas as pd
-    part = f'{csv_fname}.{os.getpid()}.part'
-    table.to_csv(part)
-    with open(part, newline='', encoding='utf-8') as f:
-        head, *rows = csv.reader(f)
-    back = pd.DataFrame([r[1:] for r in rows], pd.Index([r[0] for r in rows], name=head[0]), head[1:]).astype(float)
-    same_names = list(back) == list(table) and list(back.index) == list(table.index)
-    if not (same_names and np.allclose(back, table, rtol=1e-12, atol=0)):
-        raise OSError(f'{part} does not hold what was written into it; is the disk full?')
-    os.replace(part, csv_fname)
+    with whole_file(csv_fname) as new:
+        table.to_csv(new)
+        with open(new, newline='', encoding='utf-8') as f:
+            head, *rows = csv.reader(f)
+        back = pd.DataFrame([r[1:] for r in rows], pd.Index([r[0] for r in rows], name=head[0]), head[1:]).astype(float)
+        same_names = list(back) == list(table) and list(back.index) == list(table.index)
+        if not (same_names and np.allclose(back, table, rtol=1e-12, atol=0)):
+            raise OSError(f'{csv_fname} would not hold what was written into it; is the disk full?')
     return back
 
 # %% ../nbs/05_dog_breeds.ipynb #401f7a17

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path
 import imgcourse
 from fastcore.basics import patch
+from .files import cache_dir, printable, whole_file
 
 # %% ../nbs/91_command.ipynb #d0e432a2
 def lesson_files(
@@ -79,7 +80,8 @@ def execute(
         fault = 'the kernel died; was there too little memory?'
     finally:
         _drop_widgets(nb)
-        nbformat.write(nb, self.out/self.file.name)
+        with whole_file(self.out/self.file.name) as new:
+            nbformat.write(nb, new)
         _write_page(nb, self.out/f'{self.file.stem}.html')
     return time.perf_counter() - start, fault or headline(nb), not fault
 
@@ -93,7 +95,8 @@ def _drop_widgets(nb):
 def _write_page(nb, file):
     from nbconvert import HTMLExporter
     page, _ = HTMLExporter(mathjax_url='', require_js_url='', jquery_url='').from_notebook_node(nb)
-    file.write_text(page, encoding='utf-8')
+    with whole_file(file) as new:
+        new.write_text(page, encoding='utf-8')
 
 # %% ../nbs/91_command.ipynb #1db6f9aa
 def headline(
@@ -187,7 +190,8 @@ def _copy(file, to):
         c.source = re.sub(r'^#\| fig-alt: .*\n', '', c.source) # for the docs site alone
     nb.metadata.kernelspec.display_name = get_kernel_spec('python3').display_name
     nb.metadata.language_info = IPythonKernel.language_info
-    nbformat.write(nb, to)
+    with whole_file(to) as new:
+        nbformat.write(nb, new)
     nbformat.sign.NotebookNotary().sign(nb)
     return to
 
@@ -313,7 +317,6 @@ def list_data(
 
 def _places(name):
     "The folders that there are, by what they hold."
-    from imgcourse.pictures import cache_dir
     own, drawn = os.environ.get('IMGCOURSE_DATA'), (cache_dir()/'sketches').glob(f'{name}-*')
     places = {
         'your own copy': Path(own)/name if own else None,
@@ -413,7 +416,6 @@ def _look_at_net():
     return {'net on board': 'whole'}, []
 
 def _look_at_cache():
-    from imgcourse.pictures import cache_dir
     folder, problems = cache_dir(), []
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -531,9 +533,11 @@ def main(
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')
-    with warnings.catch_warnings(record=True) as notes:
+    with warnings.catch_warnings():
+        warnings.simplefilter('always')
+        warnings.showwarning = _teller()
         try:
-            code = do(**args)
+            return do(**args)
         except BrokenPipeError: # head, say, has read enough
             return 0
         except (ValueError, OSError) as e:
@@ -544,10 +548,16 @@ def main(
             return _error('the memory is too small for this; take a smaller --size or --bs')
         except KeyboardInterrupt:
             return _error('stopped', 130)
-    ours = [w.message for w in notes if Path(w.filename).is_relative_to(Path(imgcourse.__file__).parent)]
-    for text in dict.fromkeys(map(_one_line, ours)):
-        print(f'imgcourse: note: {text}', file=sys.stderr)
-    return code
+
+def _teller():
+    "Says what `warn_user` warns of, at once, each once; those of other packages are for programmers."
+    said, ours = set(), Path(imgcourse.__file__).parent
+    def tell(message, category, filename, *_):
+        text = _one_line(message)
+        if Path(filename).is_relative_to(ours) and text not in said:
+            said.add(text)
+            print(f'imgcourse: note: {text}', file=sys.stderr, flush=True)
+    return tell
 
 # %% ../nbs/91_command.ipynb #06975f23
 def command() -> None:
@@ -571,5 +581,5 @@ def _one_line(message):
     lines = str(message).replace("on_error='skip'", '--on-error skip').splitlines()
     if len(lines) > 7:
         lines = [*lines[:4], f'… and {len(lines) - 5} more', lines[-1]]
-    stripped = [line.strip() for line in lines]
+    stripped = [printable(line.strip()) for line in lines]
     return ' '.join(s if s.endswith((':', '.')) else f'{s};' for s in stripped).removesuffix(';')

@@ -20,7 +20,8 @@ import torch
 from fastcore.basics import patch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from .pictures import cache_dir, steady_threads, text_hash, use_free_cores
+from .files import cache_dir, text_hash
+from .pictures import steady_threads, use_free_cores
 
 _log = logging.getLogger('imgcourse.engines')
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from fastcore.basics import patch
 from fastcore.xdg import xdg_data_home
+from .files import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -352,10 +353,8 @@ def _remember(number):
     try:
         numbers, file = solved(), progress_file()
         if number not in numbers:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_name(f'{file.name}.{os.getpid()}.part')
-            part.write_text(json.dumps({'solved': sorted([*numbers, number])}), encoding='utf-8')
-            os.replace(part, file)
+            with whole_file(file) as new:
+                new.write_text(json.dumps({'solved': sorted([*numbers, number])}), encoding='utf-8')
     except (OSError, ValueError) as e:
         print(f'(It was not noted that this is solved: {e})')
 

@@ -21,6 +21,7 @@ import imgcourse
 from .engines import Frozen, engine_for
 from .features import (ConcatPool, WeightsError, create_backbone, create_net, read_whole, set_weights,
                                 write_whole)
+from .files import whole_file
 from .finetune import dense_head
 from .learner import ConvLearner, Learner, logprobs, make_head, show_answers
 from .nets import ConvNet, ConvNet2, FastNet, KerasNet, ResNet, SimpleNet
@@ -325,7 +326,7 @@ def to_onnx(
     transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does not say
     the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize them."""
     import onnxruntime
-    file, part, tfm, noise = Path(file), Path(f'{file}.part'), self.tfm, _noise_for(self)
+    file, tfm, noise = Path(file), self.tfm, _noise_for(self)
     ims = [as_tensor(noise), as_tensor(noise.rotate(180))]
     if not _alike(PictureTransform([], tfm.min_side, tfm.mean, tfm.std).finish(ims), tfm.finish(ims)):
         raise ValueError('ONNX could not say how pictures are prepared: this transform does not only normalize them')
@@ -335,13 +336,12 @@ def to_onnx(
     program = torch.onnx.export(net, (x,), dynamo=True, verbose=False, input_names=['pixels'],
                                 output_names=['logits'], dynamic_shapes=({0: torch.export.Dim('n')},))
     program.model.metadata_props.update({k: json.dumps(v) for k, v in notes.items()})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    program.save(part)
     with torch.inference_mode():
         want = net(x).numpy()
-    got, = onnxruntime.InferenceSession(part, providers=['CPUExecutionProvider']).run(None, {'pixels': x.numpy()})
-    if not np.allclose(got, want, rtol=1e-3, atol=1e-3):
-        raise RuntimeError(f'onnxruntime says something else than the net, by up to {np.abs(got - want).max():.2g}; '
-                           f'the file is left as {part}')
-    os.replace(part, file)
+    with whole_file(file) as new:
+        program.save(new)
+        got, = onnxruntime.InferenceSession(new, providers=['CPUExecutionProvider']).run(None, {'pixels': x.numpy()})
+        if not np.allclose(got, want, rtol=1e-3, atol=1e-3):
+            raise RuntimeError('onnxruntime says something else than the net, '
+                               f'by up to {np.abs(got - want).max():.2g}; {file} was not written')
     return file

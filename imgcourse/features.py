@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state
 from .engines import Frozen, at_once, engine_for, version_of
-from .pictures import ProgressBar, cache_dir, warn_user
+from .files import cache_dir, whole_file
+from .pictures import ProgressBar, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
 # %% ../nbs/55_features.ipynb #4a56de23
@@ -75,16 +76,10 @@ def write_whole(
 ) -> None:
     """Write a safetensors file that is, whatever happens, either the new one or the one that was there;
     `about` and a checksum go with it."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}
     text = json.dumps(about, default=float)
-    new = file.with_name(f'.{file.name}.new')
-    with open(new, 'wb') as f:
-        f.write(save(tensors, {'about': text, 'checksum': _checksum(tensors, text)}))
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(new, file)
+    with whole_file(file) as new:
+        new.write_bytes(save(tensors, {'about': text, 'checksum': _checksum(tensors, text)}))
 
 def _checksum(tensors, text):
     crc = zlib.crc32(text.encode())
@@ -117,9 +112,13 @@ def _open_tensors(file):
     if not os.path.isfile(file):
         raise WeightsError(f'There is no file {file}')
     try:
+        with open(file, 'rb'):
+            pass # safetensors would not say why it cannot
         with safe_open(file, 'pt') as f:
             return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
-    except (SafetensorError, OSError) as e:
+    except OSError as e:
+        raise WeightsError(f'{file} cannot be read ({e.strerror or e})') from None
+    except SafetensorError as e:
         raise WeightsError(f'{file} is not a whole safetensors file ({e}). '
                            'Other formats are not opened, since they can hold programs.') from None
 
@@ -276,24 +275,18 @@ class FeatureStore:
     "Rows of float32 on disk, each under a key."
     def __init__(
         self,
-        folder: str | Path, # made if it is not there
+        folder: str | Path, # made when something is added
         width: int, # numbers in a row
     ):
         self.folder, self.width = Path(folder), width
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for f in ('rows', 'index'):
-            (self.folder/f).touch()
         self.lock, self.row, self.index_end = FileLock(self.folder/'lock'), {}, 0
 
     def read(self) -> 'FeatureStore': # itself
         "Read what is new in the index, as far as it agrees with the rows."
         file = self.folder/'rows'
-        shape = file.stat().st_size//(4*self.width), self.width
+        shape = (file.stat().st_size if file.exists() else 0)//(4*self.width), self.width
         self.rows = np.memmap(file, np.float32, 'c', shape=shape) if shape[0] else np.empty(shape, np.float32)
-        with open(self.folder/'index', 'rb') as f:
-            f.seek(self.index_end)
-            lines = f.read().splitlines(keepends=True)
-        for line in lines:
+        for line in self._new_lines():
             checksum, *keys = line.decode(errors='replace').split() or ['']
             new = self.rows[len(self.row):len(self.row) + len(keys)]
             whole = keys and line.endswith(b'\n') and len(new) == len(keys)
@@ -301,6 +294,14 @@ class FeatureStore:
                 break
             self._note(keys, line)
         return self
+
+    def _new_lines(self):
+        file = self.folder/'index'
+        if not file.exists():
+            return []
+        with open(file, 'rb') as f:
+            f.seek(self.index_end)
+            return f.read().splitlines(keepends=True)
 
     def _note(self, keys, line):
         self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
@@ -320,18 +321,23 @@ def append(
     keys, rows = [keys[i] for i in new], rows[new]
     parts = [slice(i, i + 16) for i in range(0, len(keys), 16)] # what is damaged later costs no more than one part
     lines = [f'{zlib.crc32(rows[part]):08x} {" ".join(keys[part])}\n'.encode() for part in parts]
-    _write_from(self.folder/'rows', len(self.row)*self.width*4, rows.tobytes())
-    _write_from(self.folder/'index', self.index_end, b''.join(lines))
+    self.folder.mkdir(parents=True, exist_ok=True)
+    _write_from(self.folder/'rows', len(self.row)*self.width*4, memoryview(rows.tobytes()))
+    _write_from(self.folder/'index', self.index_end, memoryview(b''.join(lines)))
     for part, line in zip(parts, lines):
         self._note(keys[part], line)
 
 def _write_from(file, end, content):
-    with open(file, 'r+b') as f:
+    with open(file, 'r+b' if file.exists() else 'wb', buffering=0) as f:
         f.truncate(end)
         f.seek(end)
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
+        try:
+            while content:
+                content = content[f.write(content):]
+            os.fsync(f.fileno())
+        except OSError as e:
+            f.truncate(end) # a full disk is not to be kept full
+            raise OSError(e.errno, f'{e.strerror}; the features that are there stay', str(file)) from None
 
 # %% ../nbs/55_features.ipynb #5e3c17e0
 def _store_name(backbone, tfm, engine):
@@ -399,22 +405,29 @@ def _complete(ds, store, frozen):
     "Compute what is missing. The row of each picture."
     keys, state = [ds.key(i) for i in range(len(ds))], PartialState()
     for share, shares in ((state.process_index, state.num_processes), (0, 1)):
-        # a data loader draws a random number, which must not change later ones
-        with _locked(store.folder/f'lock.{share}.{shares}'), keep_random_state():
-            store.read()
-            new = {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
-            if new:
-                _compute(frozen, Subset(ds, list(new.values())), list(new), store)
+        if _missing(store, keys, share, shares):
+            # a data loader draws a random number, which must not change later ones
+            with _locked(store.folder/f'lock.{share}.{shares}'), keep_random_state():
+                if new := _missing(store, keys, share, shares):
+                    _compute(frozen, Subset(ds, list(new.values())), list(new), store)
         state.wait_for_everyone()
     store.read()
     return np.array([store.row[k] for k in keys])
 
+def _missing(store, keys, share, shares):
+    store.read()
+    return {k: i for i, k in enumerate(keys) if i % shares == share and k not in store.row}
+
 def _locked(file):
-    lock = FileLock(file)
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file)
         return lock.acquire(timeout=1)
     except Timeout:
         print('Another process computes these features; waiting until it has finished.')
+    except OSError as e:
+        raise OSError(e.errno, f'{e.strerror}; features are missing in this cache, and it cannot be written. '
+                      'IMGCOURSE_CACHE names a folder of yours', str(file.parent)) from None
     return lock.acquire()
 
 # %% ../nbs/55_features.ipynb #019b6502

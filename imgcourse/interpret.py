@@ -13,7 +13,8 @@ from accelerate.utils import set_seed
 from fastcore.basics import patch
 from .data import ImageClassifierData
 from .learner import plot_bars
-from .pictures import printable, show_images
+from .files import printable
+from .pictures import show_images
 if TYPE_CHECKING:
     import pandas as pd
 

@@ -30,7 +30,8 @@ from .engines import Frozen, engine_for
 from .features import (Backbone, ConcatPool, Features, WeightsError, create_backbone, features_of, read_whole,
                                 set_weights, write_whole)
 from .live import pick_picture
-from .pictures import ProgressBar, as_picture, check_number, printable, show_images, use_free_cores
+from .files import printable
+from .pictures import ProgressBar, as_picture, check_number, show_images, use_free_cores
 from .transforms import PictureTransform, arch_name, model_cfg
 if TYPE_CHECKING:
     import matplotlib.pyplot as plt

@@ -234,8 +234,8 @@ def _answer(then, name, content, **_):
     return ''.join(_img(address, alt, f'width: {wide}px; max-width: 100%') for address, wide in pictures)
 
 def _upright(name, content):
-    from imgcourse.pictures import as_picture # brings torch, which the figures above do without
+    from imgcourse.pictures import read_picture # brings torch, which the figures above do without
     try:
-        return as_picture(Image.open(io.BytesIO(content)))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise ValueError(f'{name} is no picture, or it is damaged; choose another file') from None
+        return read_picture(io.BytesIO(content))
+    except ValueError as e:
+        raise ValueError(f'{name}: {e}. Choose another file') from None

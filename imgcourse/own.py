@@ -15,15 +15,16 @@ import numpy as np
 from fastcore.basics import patch
 from fastcore.imports import in_notebook
 from torch import nn
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from .batches import FileDataset, split_folder
+from .batches import FileDataset, folders_of_parts, split_folder
 from .breeds import show_lists
 from .data import ImageClassifierData
+from .files import whole_file
 from .interpret import Interpretation
 from .learner import Callback, Learner, StopFit
 from .live import show_widget
 from .nets import KerasNet, check_shape, classifier
-from .pictures import PictureError, check_number, list_pictures, read_picture, show_images
+from .pictures import (PictureError, check_number, list_pictures, picture_suffixes, read_picture,
+                                show_images)
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -88,17 +89,15 @@ def read_folder(
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
 ) -> ImageClassifierData:
     "Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."
-    train = Path(folder)/'train'
-    val = next((name for name in ('valid', 'val', 'test') if (Path(folder)/name).is_dir()), None)
-    classes = not train.is_dir()
-    if not classes and not val: # does it hold pictures of trains?
-        classes = any(f.suffix.lower() in IMG_EXTENSIONS for f in train.iterdir())
-    if classes:
+    names = [d.name for d in Path(folder).iterdir() if d.is_dir()] if Path(folder).is_dir() else []
+    trn, val = folders_of_parts(names)
+    if trn and not val: # does it hold pictures of trains?
+        if not any(f.suffix.lower() in picture_suffixes for f in (Path(folder)/trn).iterdir()):
+            raise ValueError(f'{folder} has a folder {trn}, but no folder valid (or val, or test) to check with; '
+                             f'name {Path(folder)/trn} itself, and a part of it will be set aside')
+    if not (trn and val):
         return ImageClassifierData.from_folder(folder, seed=seed, bs=bs, tfms=tfms, on_error=on_error)
-    if not val:
-        raise ValueError(f'{folder} has a folder train, but no folder valid (or val, or test) to check with; '
-                         f'name {train} itself, and a part of it will be set aside')
-    return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, val_name=val, on_error=on_error)
+    return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, trn_name=trn, val_name=val, on_error=on_error)
 
 # %% ../nbs/08_own_classes.ipynb #3a38f9ac
 def collect_pictures(
@@ -126,12 +125,12 @@ def _keep(folder, name, file, content):
     (folder/name).mkdir(parents=True, exist_ok=True)
     stem, suffix = Path(Path(file).name).stem, Path(file).suffix.lower()
     to = next(p for k in count() if not (p := folder/name/f'{stem}{f"-{k}" if k else ""}{suffix}').exists())
-    to.write_bytes(bytes(content))
-    try:
-        read_picture(to)
-    except PictureError:
-        to.unlink()
-        raise
+    with whole_file(to) as new:
+        new.write_bytes(bytes(content))
+        try:
+            read_picture(new)
+        except PictureError as e:
+            raise PictureError(str(e).replace(str(new), file)) from None
     return to
 
 # %% ../nbs/08_own_classes.ipynb #8b606061

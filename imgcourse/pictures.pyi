@@ -5,27 +5,27 @@ from PIL import Image
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tqdm import tqdm
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 __all__ = [
-    'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes', 'cache_dir',
-    'text_hash', 'file_key', 'ProgressBar', 'in_threads', 'bad_pictures', 'use_free_cores', 'steady_threads',
-    'warn_user', 'check_pictures', 'list_pictures', 'pictures_by_class', 'printable', 'show_images', 'sharp_figures',
-    'check_number',
+    'picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_pixels', 'as_picture', 'as_bytes',
+    'ProgressBar', 'in_threads', 'Looked', 'look_at', 'use_free_cores', 'steady_threads', 'warn_user', 'check_pictures',
+    'list_pictures', 'pictures_by_class', 'show_images', 'sharp_figures', 'check_number',
 ]
 
 picture_suffixes: tuple
 
 def to_rgb(im: Image.Image) -> Image.Image:
     """Convert any picture to RGB: transparency is laid on white, 16-bit pixels are scaled to 0 to 255, and so are
-    floats, from 0 to the first of 1, 255, 65,535 that holds them."""
+    floats, from 0 to the first of 1, 255, 65,535 that holds them. Raises `ValueError` for pixels that are no finite
+    numbers."""
 
 class PictureError(ValueError):
     """A file that cannot serve as a picture. The message names each file and what is wrong with it."""
 
-def read_picture(path: str | Path, min_side: int | None = None) -> Image.Image:
-    """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, or a strip
-    over 50 times as long as wide."""
+def read_picture(path: str | Path | BinaryIO, min_side: int | None = None) -> Image.Image:
+    """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels, a strip
+    over 50 times as long as wide, or so large that reading it would take over 1.5 GB."""
 
 def read_pixels(path: str | Path, min_side: int | None = None) -> torch.Tensor:
     """What `read_picture` reads, as a tensor. Raises `PictureError` as it does."""
@@ -36,15 +36,6 @@ def as_picture(picture: str | Path | Image.Image | np.ndarray, min_side: int | N
 
 def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
     """Pixels as bytes. Raises `ValueError` for other types and ranges."""
-
-def cache_dir() -> Path:
-    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."""
-
-def text_hash(text: str) -> str:
-    """A short fingerprint of a text."""
-
-def file_key(path: str | Path) -> str:
-    """What a cached result about a file hangs on: the file's full name, its size and its time of change."""
 
 class ProgressBar(tqdm):
     """How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da
@@ -59,7 +50,12 @@ def in_threads(f: Callable, items: Iterable) -> Iterator:
     """`map` in several threads, each with some items at a time; in one, where others work beside it already: in a
     process that loads data, and in such a thread. After an error no thread is at work any more."""
 
-def bad_pictures(files: Sequence[str | Path]) -> dict[Path, str]:
+class Looked(NamedTuple):
+    """What became of some files that were looked at."""
+    bad: dict[Path, str]
+    prints: np.ndarray
+
+def look_at(files: Sequence[str | Path]) -> Looked:
     """Decode every file that is new or changed since it was last found good, and tell which fail."""
 
 def use_free_cores() -> None:
@@ -74,18 +70,16 @@ def warn_user(message: str) -> None:
     """A warning that points at the line of the program which called this package (our own command is such a
     program)."""
 
-def check_pictures(files: Sequence[str | Path], on_error: Literal['raise', 'skip'] = 'raise') -> set[Path]:
+def check_pictures(files: Sequence[str | Path], on_error: Literal['raise', 'skip'] = 'raise') -> Looked:
     """Check that all files can be read as pictures; raises one `PictureError` that names all that cannot."""
 
 def list_pictures(folder: str | Path) -> list[Path]:
-    """All pictures below a folder; warns of other files."""
+    """All pictures below a folder; warns of other files. Raises `OSError` if it, or a folder in it, cannot be
+    opened."""
 
 def pictures_by_class(folder: str | Path, least: int = 2) -> dict[str, list[Path]]:
     """The pictures in a folder of class folders. Raises `FileNotFoundError` or `ValueError` if there is no such folder,
     fewer than `least` classes, or an empty class."""
-
-def printable(name: str) -> str:
-    """The same, with question marks where it cannot be printed."""
 
 def show_images(
     ims: Sequence,

@@ -6,7 +6,7 @@
 __all__ = ['report', 'train_folder']
 
 # %% ../nbs/59_report.ipynb #55e77ee9
-import base64, inspect, io, os, sys, time
+import base64, inspect, io, sys, time
 from importlib.resources import files
 from pathlib import Path
 import numpy as np, torch
@@ -16,7 +16,8 @@ from .finetune import BnFreeze
 from .interpret import Interpretation
 from .learner import ConvLearner, Learner, set_seed
 from .own import read_folder
-from .pictures import check_number, printable
+from .files import printable, whole_file
+from .pictures import check_number
 from .transforms import arch_name, lite0, model_cfg, tfms_from_model, transforms_side_on
 
 # %% ../nbs/59_report.ipynb #9edce58f
@@ -89,17 +90,15 @@ def report(
         confused=interp.most_confused().to_dict('records'),
         surest=_cards(interp, right[np.argsort(loss[right])[:8]]),
         worst=_cards(interp, wrong))
-    file, part = Path(file), Path(f'{file}.part')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(page, encoding='utf-8')
-    os.replace(part, file)
-    return file
+    with whole_file(file) as new:
+        new.write_text(page, encoding='utf-8')
+    return Path(file)
 
 def _filled_in(**gaps):
     from jinja2 import StrictUndefined, Template
     text = (files('imgcourse')/'report.html.j2').read_text(encoding='utf-8')
     template = Template(text, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    return printable(template.render(gaps))
+    return template.render(gaps).encode(errors='replace').decode() # names may hold bytes that are no text
 
 # %% ../nbs/59_report.ipynb #3e1505c9
 def _facts(learn, interp, notes):

@@ -16,7 +16,8 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .pictures import ProgressBar, bad_pictures, cache_dir, list_pictures, warn_user
+from .files import cache_dir, whole_file
+from .pictures import ProgressBar, list_pictures, look_at, warn_user
 from .transforms import lite0, resnet34, resnext101_64
 
 # %% ../nbs/54_sources.ipynb #8256cfbf
@@ -151,7 +152,7 @@ def _settle(folder, dest):
 def _arrange_dogscats(src, dest):
     for kind in ('cat', 'dog'):
         files = sorted((src/'PetImages'/kind.title()).glob('*.jpg'), key=lambda f: int(f.stem))
-        bad = bad_pictures(files)
+        bad = look_at(files).bad
         files = [f for f in files if f not in bad]
         n_val = min(1000, len(files)//5)
         for i, f in enumerate(files):
@@ -279,8 +280,8 @@ def _from_kaggle(competition):
         warn_user(f'Kaggle did not hand out its pictures ({type(e).__name__}: {e}); another copy of the set is taken. '
                   f'Have you accepted the rules? https://www.kaggle.com/c/{competition}/rules')
         return None
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(str(found))
+    with whole_file(note) as new:
+        new.write_text(str(found))
     return found
 
 # %% ../nbs/54_sources.ipynb #1f23e8e4

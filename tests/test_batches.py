@@ -2,9 +2,11 @@
 import os
 import platform
 import random
+import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from imgcourse import pictures
 from imgcourse.batches import (ArrayDataset, Shuffle, get_cv_idxs, keep_random_state, read_labels, read_table,
                                split_folder)
 from imgcourse.data import ImageClassifierData
+from imgcourse.own import read_folder
 from imgcourse.transforms import tfms_from_model, transforms_side_on
 
 TFMS = tfms_from_model('resnet18', 32)
@@ -486,3 +489,76 @@ def test_memory_is_kept_for_the_next_batch():
         env = {k: v for k, v in os.environ.items() if not k.startswith('MALLOC_')} | env
         return int(subprocess.run([sys.executable, '-c', PAGE_FAULTS], env=env, capture_output=True, check=True).stdout)
     assert faults() < 20_000 < 200_000 < faults(MALLOC_TRIM_THRESHOLD_='131072')
+
+
+# ---- what may be a mistake is said before the training
+def said(few, read=None):
+    "What is said when data are made."
+    with warnings.catch_warnings(record=True) as w:
+        warnings.simplefilter('always')
+        data = read(few) if read else ImageClassifierData.from_paths(few, tfms=TFMS)
+    assert all(len(str(x.message).splitlines()) == 1 for x in w)
+    return [str(x.message) for x in w], data
+
+
+def test_nothing_is_said_of_good_data(few): assert said(few)[0] == []
+
+
+def test_the_same_picture_in_both_parts(few):
+    first, second, *_ = sorted((few/'train'/'cats').iterdir())
+    for f in (first, second):
+        shutil.copy(f, few/'valid'/'cats'/f'copy of {f.name}')
+    line, = said(few)[0]
+    assert line.startswith('2 pictures are in training and in validation (') and first.name in line and 'copy' in line
+
+
+def test_the_same_picture_in_two_classes(few):
+    shutil.copy(few/'train'/'cats'/'cat.1.jpg', few/'train'/'dogs'/'dog.99.jpg')
+    line, = said(few)[0]
+    assert line.startswith('1 picture is in two classes (') and 'cat.1.jpg' in line and 'dog.99.jpg' in line
+    from_folder = said(few/'train', lambda f: ImageClassifierData.from_folder(f, tfms=TFMS))[0]
+    assert any('in two classes' in line for line in from_folder)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='elsewhere these are one folder')
+@pytest.mark.parametrize('a, b', [('Cats', 'cats'), ('caf\u00e9', 'cafe\u0301'), ('cats ', 'cats')])
+def test_classes_that_look_alike(few, a, b):
+    for split in ('train', 'valid'):
+        for old, new in (('cats', 'x'), ('dogs', a), ('x', b)):
+            (few/split/old).rename(few/split/new)
+    line, = said(few)[0]
+    assert 'look alike' in line and ascii(a) in line and ascii(b) in line
+
+
+def test_classes_of_very_different_sizes(few):
+    for k, f in enumerate(sorted((few/'train'/'cats').iterdir())):
+        if k:
+            f.unlink()
+    assert said(few)[0] == []
+    for k in range(12):
+        Image.effect_noise((40, 40), 50 + k).convert('RGB').save(few/'train'/'dogs'/f'more {k}.jpg')
+    line, = said(few)[0]
+    assert line.startswith('There are 24 training pictures of dogs and 1 of cats')
+
+
+def test_labels_that_are_not_there(few):
+    files = sorted((few/'train').rglob('*.jpg'))
+    labels = ['nan', 'nan', *(f.parent.name for f in files[2:])]
+    rows = '\n'.join(f'{f.relative_to(few)},{label}' for f, label in zip(files, labels))
+    (few/'labels.csv').write_text(f'id,label\n{rows}\n', encoding='utf-8')
+    read = lambda f: ImageClassifierData.from_csv(f, '.', f/'labels.csv', tfms=TFMS, val_idxs=[5, 15])
+    line, = said(few, read)[0]
+    assert line == "2 pictures have the label 'nan': was it missing when the table was written?"
+
+
+@pytest.mark.parametrize('trn, val', [('Train', 'Valid'), ('training', 'validation'), ('TRAIN', 'val'),
+                                      ('train', 'Test')])
+def test_folders_named_almost_train_and_valid(few, trn, val):
+    "They are no classes; where a folder is read however it is split, they are what they are meant to be."
+    (few/'train').rename(few/'x')
+    (few/'x').rename(few/trn)
+    (few/'valid').rename(few/val)
+    with pytest.raises(ValueError, match=f"look like folders for .*trn_name='{trn}', val_name='{val}'"):
+        ImageClassifierData.from_folder(few, tfms=TFMS)
+    data = read_folder(few, 8, TFMS)
+    assert data.classes == ['cats', 'dogs'] and len(data.trn_ds) == 24 and len(data.val_ds) == 12

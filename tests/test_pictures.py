@@ -1,4 +1,5 @@
 "Files of all kinds become pictures, the bad ones are named, folders are listed; and what all modules share."
+import ctypes
 import io
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 import threading
 import warnings
 from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 import matplotlib.pyplot as plt
@@ -22,8 +24,9 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 from imgcourse import pictures
 from imgcourse.data import ImageClassifierData
-from imgcourse.pictures import (PictureError, bad_pictures, check_number, check_pictures, list_pictures,
-                                pictures_by_class, printable, read_picture, read_pixels, sharp_figures, show_images)
+from imgcourse.files import printable
+from imgcourse.pictures import (PictureError, check_number, check_pictures, list_pictures, look_at,
+                                pictures_by_class, read_picture, read_pixels, sharp_figures, show_images)
 from imgcourse.transforms import lite0, model_cfg, tfms_from_model
 
 TFMS = tfms_from_model('resnet18', 32)
@@ -104,8 +107,8 @@ def test_exif_orientation_of_other_kinds(tmp_path, mode, name):
 
 @pytest.mark.parametrize('size', [(16, 16), (24, 24), (20, 300), (4, 4)])
 def test_small_pictures_are_pictures(few, size):
-    for split in ('train', 'valid'):
-        Image.new('RGB', size).save(few/split/'cats'/'small.jpg')
+    for split, color in (('train', 'red'), ('valid', 'blue')):
+        Image.new('RGB', size, color).save(few/split/'cats'/'small.jpg')
     assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 25
 
 
@@ -224,6 +227,101 @@ def test_bad_picture(tmp_path, name):
         read_picture(tmp_path/name)
 
 
+def test_readers_that_raise_anything(few, tmp_path):
+    "A broken AVIF and a palette picture without its palette are left out as other bad ones are."
+    im = Image.effect_noise((64, 64), 50)
+    whole = few/'train'/'cats'/'whole.avif'
+    im.convert('RGB').save(whole)
+    content = whole.read_bytes()
+    at = content.index(b'mdat') + 4
+    (few/'train'/'cats'/'broken.avif').write_bytes(content[:at] + bytes(20) + content[at + 20:])
+    im.quantize(16).save(few/'train'/'cats'/'palette.png')
+    png = (few/'train'/'cats'/'palette.png').read_bytes()
+    at = png.index(b'PLTE') - 4
+    (few/'train'/'cats'/'palette.png').write_bytes(png[:at] + png[at + 12 + 48:])
+    with pytest.warns(UserWarning, match='2 of 39 pictures cannot be read') as w:
+        data = ImageClassifierData.from_paths(few, tfms=TFMS, on_error='skip')
+    assert all(f'{name}: damaged' in str(w[0].message) for name in ('broken.avif', 'palette.png'))
+    assert str(whole) in data.trn_ds.items and len(data.trn_ds) == 25
+
+
+def test_no_other_program_is_started(tmp_path):
+    "(For an EPS Pillow would start an interpreter.)"
+    eps = ('%!PS-Adobe-3.0 EPSF-3.0', '%%BoundingBox: 0 0 60 40', '%%EndComments', 'showpage', '%%EOF', '')
+    (tmp_path/'cat.jpg').write_text('\n'.join(eps))
+    code = f"""
+import sys
+from imgcourse.pictures import PictureError, read_picture
+sys.addaudithook(lambda event, args: event == 'subprocess.Popen' and print('started', args))
+try:
+    read_picture({str(tmp_path/'cat.jpg')!r})
+except PictureError as e:
+    print(e)
+"""
+    env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path)}
+    out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=env).stdout
+    assert out.startswith(f'{tmp_path}/cat.jpg: this is not a picture, or of a kind that is not opened')
+
+
+@pytest.mark.parametrize('odd', [np.inf, -np.inf, np.nan])
+def test_pixels_that_are_no_numbers(tmp_path, odd):
+    a = np.full((8, 8), .5, np.float32)
+    a[3, 4] = odd
+    Image.fromarray(a).save(tmp_path/'x.tif')
+    with pytest.raises(PictureError, match=r'x.tif.*no finite numbers'):
+        read_picture(tmp_path/'x.tif')
+
+
+def test_places_that_are_no_files(few):
+    "A named pipe would be waited for, for ever."
+    cats = few/'train'/'cats'
+    os.mkfifo(cats/'pipe.jpg')
+    (cats/'zero.jpg').symlink_to('/dev/zero')
+    with pytest.raises(PictureError, match=r'(?s)2 of 38.*pipe.jpg: .*no file, but.*zero.jpg: .*no file, but'):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+
+
+def test_pictures_that_would_take_too_much_memory(tmp_path, monkeypatch):
+    "What one takes is known before, and what several threads take together stays within the same bound."
+    Image.new('RGB', (300, 200), RED).save(tmp_path/'x.webp')
+    monkeypatch.setattr(pictures, '_most', 300*200*20)
+    assert read_picture(tmp_path/'x.webp').size == (300, 200)
+    most, room = [], pictures._room(os.getpid())
+    def read(k):
+        monkeypatch.setattr(room, 'change', Noting(room, most)) if k == 0 else None
+        return read_picture(tmp_path/'x.webp').size
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(read, range(40))) == {(300, 200)}
+    assert 0 < max(most) <= 300*200*20 and room.taken == 0
+    monkeypatch.setattr(pictures, '_most', 300*200*20 - 1)
+    with pytest.raises(PictureError, match=r'x.webp: reading its 60,000 pixels would take 0.0 GB; make it smaller'):
+        read_picture(tmp_path/'x.webp')
+
+
+class Noting(threading.Condition):
+    "Notes how much is taken whenever that changes."
+    def __init__(self, room, taken):
+        super().__init__()
+        self.room, self.taken = room, taken
+
+    def __exit__(self, *args):
+        self.taken.append(self.room.taken)
+        return super().__exit__(*args)
+
+
+def test_a_picture_in_thousands_of_layers(tmp_path):
+    "The decoder would go through the whole picture for each of them."
+    Image.new('L', (64, 64), 99).save(tmp_path/'x.jpg', progressive=True)
+    content = (tmp_path/'x.jpg').read_bytes()
+    at = content.index(b'\xff\xc2')
+    content = content[:at + 5] + (8000).to_bytes(2, 'big')*2 + content[at + 9:-2]
+    layer = b'\xff\xda\x00\x08\x01\x01\x00\x01\x05\x01' + bytes(4)
+    (tmp_path/'x.jpg').write_bytes(content + layer*20_000 + b'\xff\xd9')
+    for read in (read_picture, read_pixels):
+        with pytest.raises(PictureError, match=r'x.jpg.*layers, which would take minutes'):
+            read(tmp_path/'x.jpg', 224)
+
+
 def test_missing_picture_and_strip(tmp_path):
     with pytest.raises(PictureError, match='no such file'):
         read_picture(tmp_path/'none.jpg')
@@ -279,7 +377,67 @@ def test_good_files_are_decoded_once(few, own_cache, monkeypatch):
     assert len(seen) == 37
 
 
-def test_no_files_at_all(own_cache): assert bad_pictures([]) == {} and check_pictures([]) == set()
+def without_rights(code, *args):
+    "What a program prints that may not read or write what its user may not: as root, too, who may everything."
+    def drop():
+        for right in (1, 2): # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: gone with the next program
+            ctypes.CDLL(None).prctl(24, right, 0, 0, 0)
+    env = {**os.environ, 'PYTHONPATH': ':'.join(sys.path)}
+    program = [sys.executable, '-c', code, *map(str, args)]
+    done = subprocess.run(program, preexec_fn=drop, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+READ = """
+import sys, warnings
+from imgcourse.all import ImageClassifierData, tfms_from_model
+warnings.simplefilter('always')
+warnings.showwarning = lambda message, *_: print(message)
+try:
+    print(ImageClassifierData.from_paths(sys.argv[1], tfms=tfms_from_model('resnet18', 32)))
+except (OSError, ValueError) as e:
+    print(type(e).__name__, e)
+"""
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='rights are dropped as on Linux')
+@pytest.mark.parametrize('place', ['train/cats', 'train/cats/more', 'train'])
+def test_folders_that_may_not_be_opened(few, place):
+    (few/place).mkdir(exist_ok=True)
+    (few/place).chmod(0)
+    try:
+        out = without_rights(READ, few)
+    finally:
+        (few/place).chmod(0o755)
+    assert out.startswith(f'PermissionError The folder {few/place} cannot be opened (Permission denied)')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='rights are dropped as on Linux')
+def test_a_cache_that_may_only_be_read(few, own_cache):
+    "Warm, it serves without a word; what it lacks is looked at, and a word says that it will be again."
+    def out():
+        for f in (own_cache, *own_cache.rglob('*')):
+            f.chmod(0o555 if f.is_dir() else 0o444)
+        return without_rights(READ, few)
+    own_cache.mkdir()
+    assert 'could not be noted' in out() and '24 training' in out()
+    for f in (own_cache, *own_cache.rglob('*')):
+        f.chmod(0o755)
+    ImageClassifierData.from_paths(few, tfms=TFMS)
+    assert out().startswith('24 training')
+
+
+def test_files_that_vanish_or_change_meanwhile(few):
+    data = ImageClassifierData.from_paths(few, tfms=TFMS)
+    gone = Path(data.trn_ds.items[3])
+    gone.unlink()
+    for ask in (data.trn_ds.key, data.trn_ds.picture):
+        with pytest.raises(PictureError, match=rf'{gone.name}.*no such file|{gone.name}.*no longer'):
+            ask(3)
+
+
+def test_no_files_at_all(own_cache): assert look_at([]).bad == {} and check_pictures([]).bad == {}
 
 
 # ---- folders
@@ -324,6 +482,33 @@ def test_names_that_are_not_utf8(few):
     cats = few/'train'/'cats'
     shutil.copy(cats/'cat.1.jpg', os.fsencode(cats) + b'/caf\xe9.jpg')
     assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 25
+
+
+@pytest.mark.parametrize('suffix', ['.heic', '.HEIC', ''])
+def test_a_class_of_files_that_cannot_be_read(few, suffix):
+    for f in (few/'train'/'cats').iterdir():
+        f.rename(f.with_suffix(suffix))
+    words = rf'no pictures in the class folder cats \(only files .*{suffix.lower()}.*JPEG'
+    with pytest.raises(ValueError, match=words), pytest.warns(UserWarning, match='passed over'):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+
+
+def test_avif_is_read(few):
+    for f in sorted((few/'train'/'cats').iterdir()):
+        Image.open(f).save(f.with_suffix('.avif'))
+        f.unlink()
+    assert len(ImageClassifierData.from_paths(few, tfms=TFMS).trn_ds) == 24
+
+
+def test_classes_one_level_too_deep(few, tmp_path):
+    "All breeds of cats would be one class without a word."
+    for k, f in enumerate(sorted((few/'train'/'cats').iterdir())):
+        (few/'train'/'cats'/f'breed {k % 3}').mkdir(exist_ok=True)
+        f.rename(few/'train'/'cats'/f'breed {k % 3}'/f.name)
+    with pytest.warns(UserWarning) as w:
+        pictures_by_class(few/'train')
+    words = str(w[0].message)
+    assert len(w) == 1 and 'no pictures itself, but 3 folders with pictures (breed 0, breed 1, breed 2)' in words
 
 
 def test_loose_pictures_are_told(few):
@@ -393,6 +578,8 @@ def test_printable():
     name = 'caf\udce9'
     assert printable(name).startswith('caf') and printable(name).encode() and '?' in printable(name)
     assert printable('Mädchens Katze № 1') == 'Mädchens Katze № 1' and printable(Path('a')) == 'a'
+    assert printable('\x1b[31mred\x07\n\u202ekcab') == '?[31mred???kcab'
+    assert printable('می\u200cخواهم') == 'می\u200cخواهم' # a joiner that Persian needs
 
 
 def test_show_images():

@@ -1,0 +1,25 @@
+# Written by tests/stubs.py from the finished classes; not to be edited.
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = [
+    'whole_file', 'cache_dir', 'text_hash', 'file_key', 'printable',
+]
+
+@contextmanager
+def whole_file(file: str | Path) -> Iterator[Path]:
+    """What is written within becomes the file at its end, in one step. After an error within, or one of the system
+    (`OSError`, that names the file), there is the file that was there before, or none."""
+
+def cache_dir() -> Path:
+    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."""
+
+def text_hash(text: str) -> str:
+    """A short fingerprint of a text."""
+
+def file_key(path: str | Path) -> str:
+    """What a cached result about a file hangs on: the file's full name, its size and its time of change."""
+
+def printable(name: str) -> str:
+    """The same, with question marks for what cannot be printed."""

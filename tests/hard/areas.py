@@ -1,0 +1,7 @@
+"What is tried; each area is a module of its own."
+import hard_pictures
+from trials import Area
+
+AREAS = [
+    Area('pictures', hard_pictures.make),
+]

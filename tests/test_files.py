@@ -1,0 +1,62 @@
+"A file is whole or not there, whatever happens; nothing is left lying about."
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import pytest
+from imgcourse.files import whole_file
+
+
+def names(folder): return sorted(os.listdir(folder))
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
+    file = tmp_path/'new folder'/'a.txt'
+    with whole_file(file) as new:
+        new.write_text('one')
+        assert not file.exists() and new.parent == file.parent
+    assert file.read_text() == 'one' and names(file.parent) == ['a.txt']
+
+
+@pytest.mark.parametrize('error', [RuntimeError('no'), KeyboardInterrupt(), OSError(28, 'No space left on device')])
+def test_after_an_error_all_is_as_it_was(tmp_path, error):
+    (tmp_path/'a.txt').write_text('old')
+    with pytest.raises(type(error)) as e, whole_file(tmp_path/'a.txt') as new:
+        new.write_text('half')
+        raise error
+    assert (tmp_path/'a.txt').read_text() == 'old' and names(tmp_path) == ['a.txt']
+    if isinstance(error, OSError):
+        assert str(tmp_path/'a.txt') in str(e.value) and 'nothing has changed' in str(e.value) and e.value.errno == 28
+
+
+def test_what_a_killed_process_has_left_is_removed(tmp_path):
+    code = f"""
+import os, signal
+from imgcourse.files import whole_file
+with whole_file({str(tmp_path/'a*.txt')!r}) as new:
+    new.write_text('half')
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, '-c', code], check=False, env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)})
+    (tmp_path/'.a.new').write_text('of somebody else')
+    assert len(names(tmp_path)) == 2
+    with whole_file(tmp_path/'a*.txt') as new:
+        new.write_text('whole')
+    assert names(tmp_path) == ['.a.new', 'a*.txt']
+
+
+def test_many_write_one_file_at_once(tmp_path):
+    "They do not mix."
+    def write(k):
+        with whole_file(tmp_path/'a.txt') as new:
+            new.write_text(f'{k}\n'*10_000)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    lines = (tmp_path/'a.txt').read_text().split()
+    assert len(lines) == 10_000 and len(set(lines)) == 1 and names(tmp_path) == ['a.txt']
+
+
+def test_a_long_name(tmp_path):
+    with whole_file(tmp_path/('x'*250)) as new:
+        new.write_text('a')
+    assert names(tmp_path) == ['x'*250]
