@@ -7,7 +7,7 @@ __all__ = ['painters', 'shapes', 'breeds', 'drawings', 'sketchsets', 'contact_sh
            'write_tables', 'make_sketches', 'drawn_by']
 
 # %% ../nbs/53_sketches.ipynb #af4678dc
-import hashlib, json, math, os, random, subprocess, sys, tempfile
+import hashlib, json, math, os, random, subprocess, sys
 from collections.abc import Callable
 from colorsys import hsv_to_rgb
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from .files import whole_folder
 
 # %% ../nbs/53_sketches.ipynb #c30b07ed
 def contact_sheet(
@@ -936,25 +937,16 @@ def make_sketches(
     if name not in sketchsets:
         raise ValueError(f'No sketches called {name!r}. Known names: {", ".join(sketchsets)}.')
     dest, spec = Path(dest), sketchsets[name]
-    taken = FileExistsError(f'{dest} exists already. Use it as it is, delete it first, or give another folder.')
     if dest.exists():
-        raise taken
+        raise FileExistsError(f'{dest} exists already. Use it as it is, delete it first, or give another folder.')
     n_train = spec.n_train if n_train is None else n_train
     n_valid = spec.n_valid if n_valid is None else n_valid
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'.{dest.name}-', dir=dest.parent) as tmp:
-        part = Path(tmp)/dest.name
+    with whole_folder(dest) as part:
         for path, *_ in _sketch_jobs(spec, seed, min(n_train, 1), min(n_valid, 1)):
             (part/path).parent.mkdir(parents=True, exist_ok=True)
         _draw_all(name, part, seed, n_train, n_valid)
         if spec.table:
             write_tables(part, list(_sketch_jobs(spec, seed, n_train, n_valid)))
-        try:
-            part.rename(dest)
-        except OSError:
-            if dest.exists():
-                raise taken from None
-            raise
     return dest
 
 # %% ../nbs/53_sketches.ipynb #77114085

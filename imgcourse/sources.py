@@ -6,7 +6,7 @@
 __all__ = ['full_sets', 'DownloadError', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/54_sources.ipynb #c60c3b10
-import hashlib, http.client, lzma, os, shutil, tarfile, tempfile, time, zipfile, zlib
+import errno, hashlib, http.client, lzma, os, re, shutil, stat, tarfile, tempfile, time, zipfile, zlib
 import urllib.error, urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .files import cache_dir, whole_file
+from .files import cache_dir, whole_file, whole_folder
 from .pictures import ProgressBar, list_pictures, look_at, warn_user
 from .transforms import lite0, resnet34, resnext101_64
 
@@ -38,22 +38,38 @@ def _fetch(url, part):
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={have}-', 'User-Agent': 'imgcourse'})
     with urllib.request.urlopen(request, timeout=_silence) as answer:
-        left = int(answer.headers.get('Content-Length') or 0)
+        left = _length(answer, url)
         if answer.status != 206: # it is not the rest, but the whole file
             if have and left < have:
                 raise ConnectionError('the answer is not the file')
             have = 0
         if left > shutil.disk_usage(part.parent).free:
-            raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}')
+            raise DownloadError(f'{part.parent} has no room for the {left/1e6:,.0f} MB of {url}.')
         _write_blocks(answer, part, have, have + left if left else None)
     if left and part.stat().st_size < have + left:
         raise ConnectionError(f'the line broke off after {part.stat().st_size:,} of {have + left:,} bytes')
 
+def _length(answer, url):
+    "How many bytes are coming; 0 if that is not said."
+    if answer.headers.get_content_type() == 'text/html':
+        raise DownloadError(f'{url} answers with a web page instead of the file: is it a page of your network, where one '
+                            'has to log in? Open the address in a browser.')
+    length = answer.headers.get('Content-Length') or '0'
+    if not length.isdecimal():
+        raise ConnectionError(f'the server says that {length!r} bytes are coming')
+    return int(length)
+
+
+# %% ../nbs/54_sources.ipynb #aea89a16
 def _write_blocks(answer, part, have, total):
     bar = ProgressBar(initial=have, total=total, unit='B', unit_scale=True, desc=part.stem)
-    with open(part, 'ab' if have else 'wb') as f, bar:
-        while block := answer.read(1 << 18):
-            f.write(block)
+    with open(part, 'ab' if have else 'wb', buffering=0) as f, bar:
+        while block := answer.read1(1 << 18): # what is there: a stall costs nothing that has arrived
+            try:
+                f.write(block)
+            except OSError as e:
+                raise DownloadError(f'{part} cannot be written ({e.strerror}). Free some room, and run it again to go '
+                                    'on; or remove that file.') from None
             bar.update(len(block))
 
 # %% ../nbs/54_sources.ipynb #7f82c166
@@ -79,10 +95,12 @@ def _fetch_all(url, part, tries):
 def download(
     url: str, # the address
     dest: str | Path, # the file to make
-    digest: str, # what the file must be: 'sha256:…' or 'md5:…'
+    digest: str, # what the file must be: 'sha256:…' or 'md5:…', in hexadecimal digits
     tries: int = 5, # how often a dropped line is taken up again
 ) -> Path: # the file, whole and checked
-    "Download a file, going on where an earlier try stopped. Raises `DownloadError`."
+    """Download a file, going on where an earlier try stopped. Raises `DownloadError`, and `ValueError` for a digest that
+    is none."""
+    digest = _checked_digest(digest)
     dest, part = Path(dest), Path(f'{dest}.part')
     dest.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f'You can also put the file there by other means: {dest}'
@@ -90,8 +108,9 @@ def download(
         if not dest.exists():
             try:
                 _fetch_all(url, part, tries)
-            except DownloadError as e:
-                raise DownloadError(f'{e} {by_hand}') from None
+            except DownloadError as e: # or did only the server not know how much there is?
+                if not part.exists() or _file_hash(part, digest.split(':')[0]) != digest:
+                    raise DownloadError(f'{e} {by_hand}') from None
         file = dest if dest.exists() else part
         got = _file_hash(file, digest.split(':')[0])
         if got == digest:
@@ -102,51 +121,103 @@ def download(
         raise DownloadError(f'{url} arrived damaged or is another file now: {got} instead of {digest}. '
                             f'It was removed; run it again. {by_hand}')
 
+def _checked_digest(digest):
+    algorithm, _, digits = str(digest).lower().partition(':')
+    known = hashlib.algorithms_guaranteed - {'shake_128', 'shake_256'} # of no certain length
+    if algorithm not in known or not re.fullmatch(f'[0-9a-f]{{{2*hashlib.new(algorithm).digest_size}}}', digits):
+        raise ValueError(f"digest is the fingerprint of the file, 'sha256:' or 'md5:' and so on, and its hexadecimal "
+                         f'digits, not {digest!r}')
+    return f'{algorithm}:{digits}'
+
 # %% ../nbs/54_sources.ipynb #dc8a251a
 _unsound = tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError
+_of_the_machine = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE
 
 def unpack(
     archive: str | Path, # a zip or tar file, packed or not
     dest: str | Path, # the folder to make
 ) -> Path: # the folder
-    """Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none,
-    is damaged, or has a member that would land outside; then `dest` is not made."""
+    """Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none, is cut
+    or damaged, has a member that is a link or would land outside, or holds over a hundred times its size; then `dest`
+    is not made."""
     dest = Path(dest)
     if dest.exists():
         raise FileExistsError(f'{dest} is there already; remove it first')
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f'{dest.name}.', dir=dest.parent) as tmp:
-        folder = Path(tmp).resolve()/'unpacked'
-        folder.mkdir()
+    with whole_folder(dest) as folder:
         try:
-            _extract(archive, folder)
+            _extract(Path(archive), folder.resolve())
         except _unsound as e:
-            if getattr(e, 'errno', None): # a full disk, say: no fault of the archive
-                raise
+            if getattr(e, 'errno', None) in _of_the_machine: # no fault of the archive
+                raise OSError(e.errno, f'{e.strerror}; {archive} was not unpacked', str(dest)) from e
             raise ValueError(f'{archive} cannot be unpacked: {e}') from e
-        return _settle(folder, dest)
+    return dest
+
 
 # %% ../nbs/54_sources.ipynb #3fb1bdab
 def _extract(archive, folder):
-    if not zipfile.is_zipfile(archive):
-        with tarfile.open(archive) as t:
-            t.extractall(folder, filter='data')
-            while t.fileobj.read(1 << 20): # to the end, where the checksum is
+    with open(archive, 'rb') as f:
+        is_zip = f.read(2) == b'PK' # a tar may end in a zip
+    with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive, tarinfo=_StrictHeader) as a:
+        members = a.infolist() if is_zip else a
+        if is_zip: # what is in it is known before anything is written
+            _check_count(archive, len(members))
+            for _ in _sound(archive, folder, members):
                 pass
-        return
-    with zipfile.ZipFile(archive) as z:
-        outside = [n for n in z.namelist() if not (folder/n).resolve().is_relative_to(folder)]
-        if outside:
-            raise ValueError(f'{outside[0]!r} would land outside of the folder')
-        z.extractall(folder)
+        for member in _sound(archive, folder, members):
+            if is_zip:
+                a.extract(member, folder)
+            else:
+                a.extract(member, folder, filter='data')
+        while not is_zip and (rest := a.fileobj.read(1 << 20)): # to the end, where the checksum is
+            if rest.strip(b'\0'):
+                raise ValueError('after its end more follows')
 
-def _settle(folder, dest):
-    try:
-        os.replace(folder, dest)
-    except OSError:
-        if not dest.is_dir(): # else another process was faster
-            raise
-    return dest
+def _check_count(archive, n):
+    "A zip says at its end how many members there are; Python does not look."
+    with open(archive, 'rb') as f:
+        f.seek(max(0, f.seek(0, os.SEEK_END) - 2**16 - 22))
+        end = f.read()
+    at = end.rindex(b'PK\5\6')
+    told = int.from_bytes(end[at + 10:at + 12], 'little')
+    if told not in (n % 2**16, 2**16 - 1): # the latter: there are more than this number can say
+        raise ValueError(f'it says that it holds {told} files, but names {n}')
+
+class _StrictHeader(tarfile.TarInfo):
+    "Python takes a tar that is cut between two members, or has a bad header, as one that ends there."
+    @classmethod
+    def fromtarfile(cls, tar):
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:
+            raise # zeros: the end, as it should be
+        except tarfile.HeaderError as e:
+            raise tarfile.ReadError(f'it is cut or damaged ({e})') from None
+
+# %% ../nbs/54_sources.ipynb #b8c16dbe
+def _sound(archive, folder, members):
+    "The members, each as soon as it has proved harmless."
+    most, total = max(100_000_000, 100*archive.stat().st_size), 0
+    for m in members:
+        name, size, plain = _told_of(m)
+        target, total = (folder/name).resolve(), total + max(size, 4096)
+        if not target.is_relative_to(folder):
+            raise ValueError(f'{name!r} would land outside of the folder')
+        if not plain:
+            raise ValueError(f'{name!r} is a link, a pipe or a device; an archive of pictures needs none')
+        if total > most:
+            raise ValueError(f'it would take over {most/1e6:,.0f} MB, a hundred times its size')
+        if size > shutil.disk_usage(folder).free:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if target.exists() and not target.is_dir():
+            raise ValueError(f'it holds {name!r} twice')
+        yield m
+
+def _told_of(member):
+    "Its name, its size, and whether it is a file or a folder."
+    if isinstance(member, zipfile.ZipInfo):
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        return member.filename, member.file_size, kind in (0, stat.S_IFREG, stat.S_IFDIR)
+    return member.name, member.size, member.isreg() or member.isdir()
 
 # %% ../nbs/54_sources.ipynb #2ac2946c
 def _arrange_dogscats(src, dest):
@@ -292,10 +363,12 @@ def _get_full(name):
     if dest.exists():
         return dest
     archive = download(full.url, cache_dir()/'downloads'/full.url.split('/')[-1], full.digest)
-    with tempfile.TemporaryDirectory(prefix=f'{name}.', dir=archive.parent) as tmp:
-        full.arrange(unpack(archive, Path(tmp)/'unpacked'), Path(tmp)/name)
-        dest.parent.mkdir(parents=True, exist_ok=True)
-        return _settle(Path(tmp)/name, dest)
+    try:
+        with whole_folder(dest) as new, tempfile.TemporaryDirectory(prefix='.', dir=new) as tmp:
+            full.arrange(unpack(archive, Path(tmp)/'unpacked'), new)
+    except FileExistsError: # another process was faster
+        pass
+    return dest
 
 # %% ../nbs/54_sources.ipynb #4248819d
 _usual = {'full': (resnet34, 224, 64), 'sketches': (lite0, 96, 64)}

@@ -1,0 +1,373 @@
+"""Archives that point outside, are cut, or hold far more than they weigh; servers that drop, stall and lie; two
+processes at once. Unpacked and downloaded wholly and rightly, or refused; nothing outside, nothing left lying about."""
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from trials import Lost, Silent, Trial, refused
+
+CONTENT = {f'{c}/{k}.jpg': bytes([k])*(500 + 700*k) for c in ('cats', 'dogs') for k in range(4)}
+
+
+# ---- archives
+def tar(members=(), content=CONTENT, **how):
+    "A tar of the content, with further members: (name, kind, link to)."
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w', **how) as t:
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            t.addfile(info, io.BytesIO(data))
+        for name, kind, to in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, to
+            t.addfile(info)
+    return out.getvalue()
+
+
+def zipped(content=CONTENT, **how):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w', zipfile.ZIP_DEFLATED, **how) as z:
+        for name, data in content.items():
+            z.writestr(name, data)
+    return out.getvalue()
+
+
+def zip_link():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, 'w') as z:
+        info = zipfile.ZipInfo('link.jpg')
+        info.external_attr = 0o120777 << 16
+        z.writestr(info, '/etc/passwd')
+    return out.getvalue()
+
+
+def long_chain():
+    "Links whose path is longer than PATH_MAX, so that the check for what lies outside gives up (CVE-2025-4517)."
+    out = io.BytesIO()
+    part, path = 'd'*247, ''
+    with tarfile.open(fileobj=out, mode='w') as t:
+        def add(name, kind, to=''):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, to
+            t.addfile(info)
+        for step in 'abcdefghijklmnop':
+            add(os.path.join(path, part), tarfile.DIRTYPE)
+            add(os.path.join(path, step), tarfile.SYMTYPE, part)
+            path = os.path.join(path, part)
+        link = os.path.join('/'.join('abcdefghijklmnop'), 'l'*254)
+        add(link, tarfile.SYMTYPE, '../'*16)
+        add('escape', tarfile.SYMTYPE, link + '/../../outside')
+        info = tarfile.TarInfo('escape/owned.txt')
+        info.size = 5
+        t.addfile(info, io.BytesIO(b'owned'))
+    return out.getvalue()
+
+
+def many_empty(n):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz') as t:
+        for k in range(n):
+            t.addfile(tarfile.TarInfo(str(k)))
+    return out.getvalue()
+
+
+def zeros_gz(gigabytes):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w:gz', compresslevel=9) as t:
+        info = tarfile.TarInfo('zeros.bin')
+        info.size = gigabytes << 30
+        t.addfile(info, Zeros(info.size))
+    return out.getvalue()
+
+
+class Zeros:
+    def __init__(self, n): self.n = n
+    def read(self, k):
+        k = min(k, self.n)
+        self.n -= k
+        return bytes(k)
+
+
+def archives(quick):
+    "Name, content, and what must become of it."
+    plain, small = tar(), zipped({'x.jpg': b'x'})
+    cut = 1024 # after the first member, whose head and content are 512 each
+    bad = bytearray(plain)
+    bad[cut + 20:cut + 40] = b'\xff'*20
+    packed = gzip.compress(plain)
+    wrong_sum = bytearray(packed)
+    wrong_sum[-6] ^= 1
+    bad_zip = bytearray(zipped())
+    bad_zip[45] ^= 0xff
+    rows = [
+        ('plain.tar', plain, 'right'), ('packed.tar.gz', packed, 'right'), ('packed.tar.xz', lzma.compress(plain), 'right'),
+        ('plain.zip', zipped(), 'right'), ('named wrongly.zip', plain, 'right'),
+        ('outside.tar', tar([('../outside.txt', tarfile.REGTYPE, '')]), 'refused'),
+        ('absolute.tar', tar([('/tmp/outside.txt', tarfile.REGTYPE, '')]), 'refused'),
+        ('far outside.tar', tar([('a/../../../outside.txt', tarfile.REGTYPE, '')]), 'refused'),
+        ('link.tar', tar([('link', tarfile.SYMTYPE, '/etc/passwd')]), 'refused'),
+        ('link inside.tar', tar([('link', tarfile.SYMTYPE, 'cats/1.jpg')]), 'refused'),
+        ('hard link.tar', tar([('link', tarfile.LNKTYPE, 'cats/1.jpg')]), 'refused'),
+        ('pipe.tar', tar([('pipe', tarfile.FIFOTYPE, '')]), 'refused'),
+        ('device.tar', tar([('null', tarfile.CHRTYPE, '')]), 'refused'),
+        ('chain of links.tar', long_chain(), 'refused'),
+        ('cut between two.tar', plain[:cut], 'refused'), ('cut within.tar', plain[:cut + 700], 'refused'),
+        ('cut at the end mark.tar', plain[:len(plain)//512*512 - 10240], None),
+        ('bad header.tar', bytes(bad), 'refused'),
+        ('two in one.tar', plain + tar(content={'more.jpg': b'more'}), 'refused'),
+        ('tar that ends in a zip.tar', plain + small, 'refused'),
+        ('packed tar and a zip.tar.gz', packed + small, None),
+        ('wrong sum.tar.gz', bytes(wrong_sum), 'refused'), ('cut.tar.gz', packed[:len(packed)//2], 'refused'),
+        ('cut.tar.xz', lzma.compress(plain)[:-40], 'refused'),
+        ('twice.tar', tar([('cats/1.jpg', tarfile.REGTYPE, '')]), 'refused'),
+        ('outside.zip', zipped({'../outside.txt': b'x'}), 'refused'),
+        ('absolute.zip', zipped({'/tmp/outside.txt': b'x'}), 'refused'),
+        ('link.zip', zip_link(), 'refused'), ('cut.zip', zipped()[:-30], 'refused'), ('bad.zip', bytes(bad_zip), 'refused'),
+        ('zeros.tar.gz', zeros_gz(1 if quick else 2), 'refused'),
+        ('zeros.zip', zipped({'zeros': bytes(300 << 20)}), 'refused'),
+        ('60,000 empty files.tar.gz', many_empty(60_000), 'refused'),
+        ('empty.tar', b'', 'refused'), ('text.zip', b'PK is what a zip begins with', 'refused'),
+        ('html.tar', b'<!DOCTYPE html><p>Not found', 'refused'),
+    ]
+    return rows
+
+
+def read_back(dest): return {str(f.relative_to(dest)): f.read_bytes() for f in dest.rglob('*') if f.is_file()}
+
+
+def unpack_one(path, must, want=CONTENT):
+    from imgcourse.sources import unpack
+    path = Path(path)
+    room = path.parent/f'{path.name} room'
+    room.mkdir()
+    before = set(path.parent.iterdir()), set(Path('/tmp').glob('outside*'))
+    dest = room/'inner'/'dest'
+    try:
+        got = read_back(unpack(path, dest))
+        what = 'right'
+    except ValueError as e:
+        what = refused(e, path)
+        if dest.exists():
+            raise Silent('refused, but the folder is there') from None
+    if (set(path.parent.iterdir()), set(Path('/tmp').glob('outside*'))) != before or list(room.glob('outside*')):
+        raise Silent('something was written outside')
+    left = [f.name for f in room.rglob('*') if f.name.startswith('.')]
+    if left:
+        raise Silent(f'left lying about: {left}')
+    if must and what != must:
+        raise Silent(f'{what} instead of {must}')
+    if what == 'right' and got != want:
+        raise Silent(f'{len(got)} files that are not those which were packed')
+    shutil.rmtree(room)
+    return what
+
+
+# ---- servers
+FILE = bytes(range(256))*4000 # a megabyte
+DIGEST = f'sha256:{hashlib.sha256(FILE).hexdigest()}'
+
+
+class Server(BaseHTTPRequestHandler):
+    "Serves `FILE`, with a fault that the address names."
+    protocol_version = 'HTTP/1.0'
+
+    def log_message(self, *args): pass
+
+    def begin(self, status, length, **headers):
+        self.send_response(status)
+        self.send_header('Content-Length', str(length))
+        for name, value in headers.items():
+            self.send_header(name.replace('_', '-'), value)
+        self.end_headers()
+
+    def do_GET(self):
+        start = int(self.headers.get('Range', 'bytes=0-')[6:].split('-')[0])
+        self.server.asked += 1
+        rest = FILE[start:]
+        try:
+            getattr(self, f'do_{self.path.strip("/").split("/")[0]}')(start, rest)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def do_well(self, start, rest):
+        self.begin(206, len(rest))
+        self.wfile.write(rest)
+
+    def do_drops(self, start, rest):
+        self.begin(206, len(rest))
+        self.wfile.write(rest[:300_000])
+
+    def do_stalls(self, start, rest):
+        self.begin(206, len(rest))
+        self.wfile.write(rest[:250_000])
+        self.wfile.flush()
+        time.sleep(1.5)
+
+    def do_ignores_ranges(self, start, rest):
+        self.begin(200, len(FILE))
+        self.wfile.write(FILE[:400_000] if self.server.asked < 3 else FILE)
+
+    def do_says_abc(self, start, rest):
+        self.begin(206, 'abc')
+        self.wfile.write(rest)
+
+    def do_says_minus(self, start, rest):
+        self.begin(206, '-5')
+        self.wfile.write(rest)
+
+    def do_says_more(self, start, rest):
+        self.begin(206, len(rest) + 50_000)
+        self.wfile.write(rest)
+
+    def do_says_less(self, start, rest):
+        self.begin(206, max(len(rest) - 50_000, 1))
+        self.wfile.write(rest)
+
+    def do_says_too_much(self, start, rest):
+        self.begin(206, 10**17)
+        self.wfile.write(rest)
+
+    def do_says_nothing(self, start, rest):
+        self.send_response(206)
+        self.end_headers()
+        self.wfile.write(rest)
+
+    def do_web_page(self, start, rest):
+        page = b'<html><body>Please log in</body></html>'*30_000
+        self.begin(200, len(page), Content_Type='text/html; charset=utf-8')
+        self.wfile.write(page)
+
+    def do_web_page_later(self, start, rest):
+        (self.do_drops if self.server.asked == 1 else self.do_web_page)(start, rest)
+
+    def do_changes(self, start, rest):
+        self.begin(206, len(rest))
+        self.wfile.write(rest[:300_000] if self.server.asked == 1 else bytes(len(rest)))
+
+    def do_damages(self, start, rest):
+        self.begin(206, len(rest))
+        self.wfile.write(rest[:-1] + b'x')
+
+    def do_redirects(self, start, rest): self.begin(302, 0, Location='/well/file')
+    def do_circles(self, start, rest): self.begin(302, 0, Location='/circles/file')
+    def do_leads_to_a_file(self, start, rest): self.begin(302, 0, Location='file:///etc/hostname')
+    def do_is_gone(self, start, rest): self.begin(404, 0)
+    def do_is_busy(self, start, rest): (self.do_well if self.server.asked > 2 else self.send_error_503)(start, rest)
+    def send_error_503(self, start, rest): self.begin(503, 0)
+    def do_is_broken(self, start, rest): self.begin(500, 0)
+    def do_talks_nonsense(self, start, rest): self.wfile.write(b'\x00\x01\x02 nonsense\r\n\r\n')
+
+
+class serving:
+    "A server on this machine, for as long as it is needed."
+    def __enter__(self):
+        self.server = ThreadingHTTPServer(('127.0.0.1', 0), Server)
+        self.server.asked = 0
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f'http://127.0.0.1:{self.server.server_port}'
+
+    def __exit__(self, *args):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def fetch(folder, fault, must, digest=DIGEST, keeps=0):
+    "`keeps`: so many bytes must be there after a refusal, to go on with."
+    import imgcourse.sources as sources
+    sources._silence = .5
+    sources.time = Quick
+    dest = Path(folder)/f'{fault} {len(list(Path(folder).iterdir()))}'/'file.bin'
+    with serving() as url:
+        try:
+            sources.download(f'{url}/{fault}/file', dest, digest)
+            what = 'right'
+        except (sources.DownloadError, ValueError) as e:
+            what = refused(e, *((f'{url}/{fault}/file',) if isinstance(e, sources.DownloadError) else (digest,)))
+            if dest.exists():
+                raise Silent('refused, but the file is there') from None
+            part = Path(f'{dest}.part')
+            have = part.stat().st_size if part.exists() else 0
+            if have < keeps:
+                raise Lost(f'{have:,} bytes are left of what has arrived') from None
+            if keeps and sources.download(f'{url}/well/file', dest, digest).read_bytes() != FILE:
+                raise Lost('it did not go on from there') from None
+    if what != must:
+        raise Silent(f'{what} instead of {must}')
+    if what == 'right' and dest.read_bytes() != FILE:
+        raise Silent('another file')
+    return what
+
+
+class Quick:
+    "`time` for those who would wait between two tries."
+    monotonic, perf_counter = time.monotonic, time.perf_counter
+    @staticmethod
+    def sleep(seconds): pass
+
+
+FAULTS = [
+    ('well', 'right'), ('drops', 'right'), ('stalls', 'right'), ('ignores_ranges', 'right'), ('says_nothing', 'right'),
+    ('redirects', 'right'), ('is_busy', 'right'), ('says_abc', 'refused'), ('says_minus', 'refused'),
+    ('says_less', 'refused'), ('says_too_much', 'refused'), ('web_page', 'refused'), ('changes', 'refused'),
+    ('damages', 'refused'), ('circles', 'refused'), ('leads_to_a_file', 'refused'), ('is_gone', 'refused'),
+    ('is_broken', 'refused'), ('talks_nonsense', 'refused'),
+]
+
+
+def fetch_at_once(folder, processes):
+    "Several processes that fetch the same file: it comes once."
+    dest = Path(folder)/'together.bin'
+    code = ('import sys\nfrom imgcourse.sources import download\n'
+            'assert len(download(sys.argv[1], sys.argv[2], sys.argv[3]).read_bytes()) == 1024000')
+    server = serving()
+    with server as url:
+        args = [sys.executable, '-c', code, f'{url}/well/file', str(dest), DIGEST]
+        running = [subprocess.Popen(args, stderr=subprocess.PIPE) for _ in range(processes)]
+        said = [p.communicate()[1].decode() for p in running]
+    if any(p.returncode for p in running):
+        raise Silent(said)
+    if server.server.asked != 1:
+        raise Silent(f'fetched {server.server.asked} times')
+    return 'right'
+
+
+def placed(folder, name, content):
+    "A file in a folder of its own."
+    (folder/f'of {name}').mkdir()
+    (folder/f'of {name}'/name).write_bytes(content)
+    return str(folder/f'of {name}'/name)
+
+
+def make(folder, quick, rng):
+    for name, content, must in archives(quick):
+        yield Trial(f'archive: {name}', unpack_one, (placed(folder, name, content), must), 60)
+    for k in range(40 if quick else 400):
+        name = rng.choice(('m.zip', 'm.tar.gz', 'm.tar.xz'))
+        content = bytearray({'m.zip': zipped(), 'm.tar.gz': gzip.compress(tar()), 'm.tar.xz': lzma.compress(tar())}[name])
+        for _ in range(rng.choice((1, 1, 3))):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        if rng.random() < .2:
+            del content[rng.randrange(len(content)):]
+        yield Trial(f'archive: mutant {k} {name}', unpack_one, (placed(folder, f'{k} {name}', content), None), 60)
+    fetched = folder/'fetched'
+    fetched.mkdir()
+    for fault, must in FAULTS:
+        yield Trial(f'server {fault}', fetch, (str(fetched), fault, must), 60)
+    yield Trial('server says_more', fetch, (str(fetched), 'says_more', 'right'), 60)
+    yield Trial('server web_page_later', fetch, (str(fetched), 'web_page_later', 'refused', DIGEST, 300_000), 60)
+    yield Trial('server says_abc, then well', fetch, (str(fetched), 'says_abc', 'refused'), 60)
+    yield Trial('digest in capitals', fetch, (str(fetched), 'well', 'right', DIGEST.upper()))
+    yield Trial('digest of no kind', fetch, (str(fetched), 'well', 'refused', 'crc9:00'))
+    yield Trial('digest that is too short', fetch, (str(fetched), 'well', 'refused', DIGEST[:-1]))
+    yield Trial('two processes fetch one file', fetch_at_once, (str(folder), 2), 60)
