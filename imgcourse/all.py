@@ -73,7 +73,7 @@ _helpers = set('''
     warn_user warn_of_doubts whole_file whole_folder naming folders_of_parts
     steady_threads arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
-    load_weights set_weights write_whole check_batches in_order listed score split_layers check_shape
+    load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score split_layers check_shape
     net_config tfm_config nine_numbers
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

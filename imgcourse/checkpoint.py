@@ -6,15 +6,15 @@
 __all__ = ['random_state', 'set_random_state', 'Checkpoint', 'StopAtNaN', 'Clip']
 
 # %% ../nbs/56_checkpoints.ipynb #e092d927
-import json, random, re, time, uuid
+import json, random, re, time
 from collections import defaultdict
 from pathlib import Path
 import numpy as np, torch
 from accelerate import PartialState, skip_first_batches
 from fastcore.basics import patch
 from .features import WeightsError, read_whole, set_weights, write_whole
-from .learner import Callback, Learner
-from .pictures import check_number
+from .learner import OPTIMIZER, Callback, Learner, check_name
+from .pictures import check_number, warn_user
 
 # %% ../nbs/56_checkpoints.ipynb #ba639eb4
 def random_state() -> dict: # JSON can hold it
@@ -37,38 +37,37 @@ def set_random_state(
         torch.cuda.set_rng_state_all(cuda)
 
 # %% ../nbs/56_checkpoints.ipynb #251b8e6f
-def _write_state(learn, file, about):
-    "Optimizer, schedule, random numbers and history."
+def _write_run(learn, file, about):
+    "Weights, and in the same file all that a training needs to go on."
     opt = learn.opt.state_dict()
     state = {f'{i}.{k}': v for i, s in opt['state'].items() for k, v in s.items()}
     tensors = {k: v for k, v in state.items() if torch.is_tensor(v)}
     scaler = getattr(learn.accelerator, 'scaler', None)
     cbs = {n: {k: getattr(cb, k) for k in cb.keep if hasattr(cb, k)} for n, cb in _named(learn.run_cbs).items()}
-    about = {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
-             'callbacks': cbs, 'history': learn.history, 'seed': learn.sampler.seed,
-             'scaler': scaler.state_dict() if scaler else None, 'random': random_state()}
-    write_whole(tensors, file, about)
+    training = {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
+                'callbacks': cbs, 'history': learn.history, 'seed': learn.sampler.seed,
+                'scaler': scaler.state_dict() if scaler else None, 'random': random_state()}
+    tensors = {f'{OPTIMIZER}{k}': v for k, v in tensors.items()}
+    write_whole({**learn.full.state_dict(), **tensors}, file, {**learn.identity(), 'training': training})
 
 def _named(cbs):
     return {f'{type(cb).__name__} {[type(c) for c in cbs[:i]].count(type(cb))}': cb for i, cb in enumerate(cbs)}
 
+
 # %% ../nbs/56_checkpoints.ipynb #6957eba1
-def _read_state(file, stamp):
-    """What `_write_state` wrote beside weights with this stamp: the optimizer's state and all else; None if it is
-    missing, damaged, or belongs to other weights."""
-    try:
-        tensors, about = read_whole(_beside(file))
-    except WeightsError:
-        return None
-    if not stamp or about.get('stamp') != stamp:
-        return None
-    state = defaultdict(dict)
-    for name, v in {**tensors, **about['plain']}.items():
+def _read_run(file):
+    """What `_write_run` wrote beside the weights: the optimizer's state and all else. Raises `WeightsError` if the file
+    is missing or damaged, or holds weights alone."""
+    tensors, about = read_whole(file)
+    if 'training' not in about:
+        raise WeightsError(f'{file} holds weights, but no state of a training')
+    kept, state = about['training'], defaultdict(dict)
+    tensors = {k.removeprefix(OPTIMIZER): v for k, v in tensors.items() if k.startswith(OPTIMIZER)}
+    for name, v in {**tensors, **kept['plain']}.items():
         i, k = name.split('.', 1)
         state[int(i)][k] = v
-    return {'state': dict(state), 'param_groups': about['groups']}, about
+    return {'state': dict(state), 'param_groups': kept['groups']}, kept
 
-def _beside(file): return file.with_suffix('.state.safetensors')
 
 # %% ../nbs/56_checkpoints.ipynb #e38d181b
 def _put_back(learn, opt, about):
@@ -81,24 +80,18 @@ def _put_back(learn, opt, about):
     set_random_state(about['random'])
 
 # %% ../nbs/56_checkpoints.ipynb #5e3de2ba
-def _write_both(learn, file, about):
-    "Weights, and the state of the training beside them."
-    stamp = {'stamp': uuid.uuid4().hex}
-    write_whole(learn.full.state_dict(), file, {**learn.identity(), **stamp})
-    _write_state(learn, _beside(file), {**about, **stamp})
-
 @patch
 def save_state(
     self: Learner,
     name: str, # of the files, without ending; relative to `models_path`
 ) -> Path: # the file with the weights
-    """After a training: all weights, as `save` writes them, and beside them optimizer, schedule, history and random
-    numbers, in `name.state.safetensors`. Raises `ValueError` if there was no training."""
+    """After a training: all weights, as `save` writes them, and in the same file optimizer, schedule, history and random
+    numbers. Raises `ValueError` if there was no training, or for a name that leads out of the folder."""
     if not hasattr(self, 'opt'):
         raise ValueError('There was no training whose state could be kept; learn.save(name) keeps the weights')
     file = self.weights_file(name)
     if PartialState().is_main_process:
-        _write_both(self, file, {})
+        _write_run(self, file, {})
     return file
 
 @patch
@@ -108,13 +101,10 @@ def load_state(
 ) -> None:
     """Read what `save_state` wrote: weights, history, random numbers and, after a training, the optimizer's state.
     Raises `WeightsError` that says what is missing, damaged or differs; then nothing is changed."""
-    file = self.weights_file(name)
-    tensors, weights = self.read_weights(name)
-    kept = _read_state(file, weights.get('stamp'))
-    if not kept:
-        raise WeightsError(f'There is no state of the training beside {file} that belongs to these weights')
+    file, (tensors, _) = self.weights_file(name), self.read_weights(name)
+    kept = _read_run(file)
     if hasattr(self, 'opt') and _sizes(self.opt.param_groups) != _sizes(kept[0]['param_groups']):
-        raise WeightsError(f'The state beside {file} belongs to a training of other layers')
+        raise WeightsError(f'The state in {file} belongs to a training of other layers')
     set_weights(self.full, tensors, file)
     _put_back(self, *kept)
 
@@ -128,7 +118,9 @@ class Checkpoint(Callback):
         self,
         name: str = 'run', # of the files in `models_path`; one for each training
         part: float = .05, # how much of the time writing may take, above 0 to 1
-    ): self.name, self.part = name, check_number(part, 'part', 'a part of the time', most=1, above=True)
+    ):
+        self.name = check_name(name)
+        self.part = check_number(part, 'part', 'a part of the time', most=1, above=True)
 
     def before_fit(self, learn):
         self.slot, self.number, self.due, self.skip, self.start, self.kept = 0, 0, 0, 0, 0, None
@@ -142,11 +134,17 @@ class Checkpoint(Callback):
 
     def read(self, learn, slot):
         file = self.file(learn, slot)
-        try:
-            _, weights = read_whole(file)
-        except WeightsError:
+        if not file.exists():
             return None
-        return _read_state(file, weights.get('stamp'))
+        try:
+            kept = _read_run(file)
+        except WeightsError as e:
+            _check_damaged(file, self.name)
+            warn_user(f'{e}. It was passed over')
+            return None
+        if 'number' not in kept[1]:
+            raise _other_file(file, self.name)
+        return kept
 
     def go_on(self, learn, number, slot, kept):
         about = kept[1]
@@ -184,6 +182,19 @@ def _check_plan(new, old, where):
     if diff:
         raise ValueError(f'The run {where} was begun with another plan: {"; ".join(diff)}. Give this one a name of '
                          "its own, resume='name', or remove the files of the old one.")
+
+def _check_damaged(file, name):
+    "A damaged checkpoint is passed over; a whole file of something else must not be written over."
+    try:
+        read_whole(file)
+    except WeightsError:
+        return
+    raise _other_file(file, name)
+
+def _other_file(file, name):
+    return ValueError(f'{file} is no checkpoint of a run, and would be written over; give the run a name of its own, '
+                      f"resume='other', or move that file away")
+
 
 # %% ../nbs/56_checkpoints.ipynb #1df03fd2
 @patch
@@ -234,7 +245,7 @@ def write(
         return
     self.slot, self.number, begun = 1 - self.slot, self.number + 1, time.monotonic()
     where = {'number': self.number, 'epoch': epoch, 'batch': batch, 'plan': self.run_plan}
-    _write_both(learn, self.file(learn, self.slot), where)
+    _write_run(learn, self.file(learn, self.slot), where)
     now = time.monotonic()
     self.due = now + (now - begun)*(1/self.part - 1)
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import (CosineAnnealingWarmRestarts, CyclicLR, Exp
                                       OneCycleLR)
 from .batches import keep_random_state
 from .checkpoint import Checkpoint
-from .learner import Callback, Learner, StopFit, in_order, listed
+from .learner import Callback, Learner, StopFit, check_name, in_order, listed
 from .pictures import check_number
 
 # %% ../nbs/03_lr_finding.ipynb #6eb8f819
@@ -311,7 +311,7 @@ class SaveBest(Callback):
     def __init__(
         self,
         name: str, # of the file
-    ): self.name = name
+    ): self.name = check_name(name)
 
     def before_fit(self, learn): self.best = np.inf
     def after_epoch(self, learn):
@@ -327,25 +327,24 @@ class SaveCycles(Callback):
         self,
         name: str, # how the names of the files begin
         ends: list[int], # epochs done at the end of each cycle
-    ): self.name, self.ends = name, ends
+    ): self.name, self.ends = check_name(name), ends
 
     def after_epoch(self, learn):
         if learn.epoch + 1 in self.ends:
             learn.save(f'{self.name}_cyc_{self.ends.index(learn.epoch + 1)}')
 
 # %% ../nbs/03_lr_finding.ipynb #d42b800b
-def _checked_name(name, what):
-    if not isinstance(name, str) or not name:
-        raise ValueError(f'{what} is the name of a file in learn.models_path, such as {what}="best", not {name!r}')
-    return name
-
 def _keepers(best_save_name, resume):
-    "Callbacks that keep weights."
+    "Callbacks that keep weights. Raises `ValueError` for what is no name."
     found = []
     if best_save_name is not None:
-        found.append(SaveBest(_checked_name(best_save_name, 'best_save_name')))
-    if resume:
-        found.append(Checkpoint('run' if resume is True else _checked_name(resume, 'resume')))
+        found.append(SaveBest(check_name(best_save_name, 'best_save_name')))
+    if resume is not False:
+        run = 'run' if resume is True else check_name(resume, 'resume')
+        if best_save_name in (f'{run}.0', f'{run}.1'):
+            raise ValueError(f'The run itself is kept in files of that name; best_save_name={best_save_name!r} must be '
+                             'another')
+        found.append(Checkpoint(run))
     return found
 
 # %% ../nbs/03_lr_finding.ipynb #9c0f47ed
@@ -372,7 +371,7 @@ def fit(
     mine += _keepers(best_save_name, resume)
     ends = np.cumsum([(cycle_len or 1)*cycle_mult**i for i in range(n_cycle)]).tolist()
     if cycle_save_name is not None:
-        mine.append(SaveCycles(_checked_name(cycle_save_name, 'cycle_save_name'), ends))
+        mine.append(SaveCycles(check_name(cycle_save_name, 'cycle_save_name'), ends))
     if cycle_save_name and cycle_len is None:
         raise ValueError('cycle_save_name saves the end of each cycle; say how many epochs one takes: cycle_len=1')
     self.run(_with_decay(self.param_groups(lrs), wds), ends[-1], [*mine, *listed(cbs)])

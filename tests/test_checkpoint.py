@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -23,7 +24,7 @@ from imgcourse.checkpoint import Checkpoint, Clip, StopAtNaN, random_state, set_
 from imgcourse.data import ImageClassifierData
 from imgcourse.features import WeightsError, create_backbone, read_whole, write_whole
 from imgcourse.learner import Callback
-from imgcourse.schedule import EarlyStopping
+from imgcourse.schedule import EarlyStopping, SaveBest
 from imgcourse.transforms import tfms_from_model, transforms_side_on
 
 SMALL = 'test_resnet' # timm's smallest, with random weights: many trainings, and none needs to be good
@@ -127,7 +128,7 @@ def finish(process):
 
 
 def first_checkpoint(process, models):
-    while not list(models.glob('run.?.state.safetensors')):
+    while not list(models.glob('run.?.safetensors')):
         assert process.exitcode is None
         time.sleep(.002)
     return time.monotonic()
@@ -154,16 +155,8 @@ def places(models):
 
 
 def whole_slots(models, name):
-    "What is noted in a checkpoint's states that belong to the weights beside them."
-    found = []
-    for file in models.glob(f'{name}.?.safetensors'):
-        try:
-            (_, weights), (_, state) = read_whole(file), read_whole(file.with_suffix('.state.safetensors'))
-        except WeightsError: # it is being written, or the process was killed meanwhile
-            continue
-        if weights['stamp'] == state['stamp']:
-            found.append(state)
-    return found
+    "What is noted in a run's checkpoints."
+    return [read_whole(file)[1]['training'] for file in models.glob(f'{name}.?.safetensors')]
 
 
 @pytest.mark.e2e
@@ -206,18 +199,19 @@ def spoil(file, how):
         file.write_bytes(b'')
 
 
-@pytest.mark.parametrize('which, how', [(-1, 'gone'), (-1, 'half'), (-2, 'flipped'), (-2, 'empty'), (-2, 'gone')])
-def test_each_moment_of_writing(data, which, how):
-    "Whatever of the last checkpoint has reached the disk, the run goes on, and ends the same."
+@pytest.mark.parametrize('how', ['gone', 'half', 'flipped', 'empty'])
+def test_a_checkpoint_that_the_disk_has_spoiled(data, how):
+    "The run goes on from the other, says so, and ends the same."
     want = learner(data)
     want.fit(.01, 3)
     with pytest.raises(Stopped):
         learner(data).fit(.01, 3, cbs=[Checkpoint(part=1), After(1, 1, stop)])
     files = sorted(Path('models').glob('run.*'), key=lambda f: f.stat().st_mtime_ns)
-    assert len(files) == 4
-    spoil(files[which], how)
+    assert [f.suffix for f in files] == ['.safetensors']*2
+    spoil(files[-1], how)
     again = learner(data, seed=5)
-    again.fit(.01, 3, resume=True)
+    with pytest.warns(UserWarning, match=f'{files[-1]}.*passed over') if how != 'gone' else nullcontext():
+        again.fit(.01, 3, resume=True)
     assert same(state(again), state(want)) and again.history == want.history
 
 
@@ -347,6 +341,48 @@ def test_the_plan_of_a_callback_is_part_of_it(data):
     assert same(state(first), state(second)) and first.history == second.history
 
 
+# ---- names
+OUTSIDE = ['../x', '/tmp/x', 'a/../../x', '..', '', 'a//b', 'C:\\x', '..\\x', 'x\0y', 5, None, ['a']]
+
+
+@pytest.mark.parametrize('name', OUTSIDE)
+def test_names_stay_in_their_folder(untrained, tmp_path, name):
+    before = sorted(tmp_path.rglob('*'))
+    for do in (untrained.save, untrained.load, Checkpoint, SaveBest):
+        with pytest.raises(ValueError, match=r'name is the name of a file in learn.models_path.*, not'):
+            do(name)
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_name_in_a_folder_of_the_folder(data):
+    learn = learner(data)
+    assert learn.save('dogs/best') == Path('models/dogs/best.safetensors')
+    learn.load('dogs/best')
+
+
+@pytest.mark.parametrize('resume', [5, ['a'], '', None, '../run', 1.])
+def test_what_is_no_name_of_a_run(untrained, resume):
+    before = state(untrained)
+    with pytest.raises(ValueError, match='resume is the name of a file'):
+        untrained.fit(.01, resume=resume)
+    with pytest.raises(ValueError, match='resume is the name of a file'):
+        untrained.fit_one_cycle(1, .01, resume=resume)
+    assert same(state(untrained), before)
+
+
+@pytest.mark.parametrize('save', ['save', 'save_state'])
+def test_a_run_does_not_write_over_other_files(data, save):
+    learn = learner(data)
+    learn.fit(.01, 1)
+    file = getattr(learn, save)('run.0')
+    content = file.read_bytes()
+    with pytest.raises(ValueError, match=r"run.0.safetensors is no checkpoint of a run.*resume='other'"):
+        learn.fit(.01, 1, resume=True)
+    with pytest.raises(ValueError, match='best_save_name'):
+        learn.fit(.01, 1, resume='mine', best_save_name='mine.1')
+    assert file.read_bytes() == content
+
+
 # ---- save and load
 @pytest.fixture
 def saved(data):
@@ -380,7 +416,7 @@ def test_save_and_load_the_state(data):
     learn = learner(data)
     learn.fit(.01, 2)
     assert learn.save_state('kept') == Path('models/kept.safetensors')
-    assert sorted(f.name for f in Path('models').iterdir()) == ['kept.safetensors', 'kept.state.safetensors']
+    assert [f.name for f in Path('models').iterdir()] == ['kept.safetensors']
     after = torch.rand(1)
     other = learner(data, seed=2)
     other.fit(.01, 1)
@@ -388,6 +424,9 @@ def test_save_and_load_the_state(data):
     assert torch.equal(torch.rand(1), after)
     assert same(state(learn), state(other)) and other.history == learn.history
     assert all(torch.equal(one, two) for one, two in zip(momentum(learn), momentum(other), strict=True))
+    plain = learner(data, seed=3)
+    plain.load('kept')
+    assert same(state(learn), state(plain)) and plain.history == []
 
 
 def test_a_state_for_a_learner_that_was_not_trained(data):
@@ -410,9 +449,6 @@ def test_no_state_without_a_training(data):
 
 def test_a_state_that_is_not_there(saved):
     before = state(saved)
-    with pytest.raises(WeightsError, match='no state'):
-        saved.load_state('saved')
-    save_file({'x': torch.ones(1)}, 'models/saved.state.safetensors')
     with pytest.raises(WeightsError, match='no state'):
         saved.load_state('saved')
     with pytest.raises(WeightsError, match='There is no file'):

@@ -111,7 +111,9 @@ def archives(quick):
     bad_zip = bytearray(zipped())
     bad_zip[45] ^= 0xff
     rows = [
-        ('plain.tar', plain, 'right'), ('packed.tar.gz', packed, 'right'), ('packed.tar.xz', lzma.compress(plain), 'right'),
+        ('plain.tar', plain, 'right'),
+        ('packed.tar.gz', packed, 'right'),
+        ('packed.tar.xz', lzma.compress(plain), 'right'),
         ('plain.zip', zipped(), 'right'), ('named wrongly.zip', plain, 'right'),
         ('outside.tar', tar([('../outside.txt', tarfile.REGTYPE, '')]), 'refused'),
         ('absolute.tar', tar([('/tmp/outside.txt', tarfile.REGTYPE, '')]), 'refused'),
@@ -133,7 +135,9 @@ def archives(quick):
         ('twice.tar', tar([('cats/1.jpg', tarfile.REGTYPE, '')]), 'refused'),
         ('outside.zip', zipped({'../outside.txt': b'x'}), 'refused'),
         ('absolute.zip', zipped({'/tmp/outside.txt': b'x'}), 'refused'),
-        ('link.zip', zip_link(), 'refused'), ('cut.zip', zipped()[:-30], 'refused'), ('bad.zip', bytes(bad_zip), 'refused'),
+        ('link.zip', zip_link(), 'refused'),
+        ('cut.zip', zipped()[:-30], 'refused'),
+        ('bad.zip', bytes(bad_zip), 'refused'),
         ('zeros.tar.gz', zeros_gz(1 if quick else 2), 'refused'),
         ('zeros.zip', zipped({'zeros': bytes(300 << 20)}), 'refused'),
         ('60,000 empty files.tar.gz', many_empty(60_000), 'refused'),
@@ -353,8 +357,9 @@ def make(folder, quick, rng):
     for name, content, must in archives(quick):
         yield Trial(f'archive: {name}', unpack_one, (placed(folder, name, content), must), 60)
     for k in range(40 if quick else 400):
-        name = rng.choice(('m.zip', 'm.tar.gz', 'm.tar.xz'))
-        content = bytearray({'m.zip': zipped(), 'm.tar.gz': gzip.compress(tar()), 'm.tar.xz': lzma.compress(tar())}[name])
+        whole = {'m.zip': zipped(), 'm.tar.gz': gzip.compress(tar()), 'm.tar.xz': lzma.compress(tar())}
+        name = rng.choice(list(whole))
+        content = bytearray(whole[name])
         for _ in range(rng.choice((1, 1, 3))):
             content[rng.randrange(len(content))] = rng.randrange(256)
         if rng.random() < .2:
