@@ -9,6 +9,7 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'Picture
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
 import csv, ctypes, hashlib, os, random, unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -368,20 +369,26 @@ def read_labels(
     lines = _lines(csv_fname)
     _, cols = next(lines)
     _check_header(csv_fname, cols, _picture_of(cols[0], folder, suffix))
-    table = _as_table(csv_fname, cols, lines)
-    files = table.id.str.strip().map(lambda i: _picture_of(i, folder, suffix))
-    _complain(csv_fname, f'duplicate {cols[0]}', files.index[files.duplicated(keep=False)])
-    missing = ~files.map(os.path.isfile)
-    if missing.any():
-        hint = _hint(files[missing].iloc[0], cols)
-        _complain(csv_fname, f'no file for {cols[0]} ({hint})', files.index[missing])
+    rows, ids, labels = _columns(csv_fname, cols, lines)
+    folder = os.path.normpath(folder)
+    files = [_picture_of(i, folder, suffix) for i in ids]
+    del ids # a million of them need not be there twice
+    if len(set(files)) < len(files):
+        times = Counter(files)
+        _complain(csv_fname, f'duplicate {cols[0]}', [n for n, f in zip(rows, files) if times[f] > 1])
+    missing = [k for k, f in enumerate(files) if not os.path.isfile(f)]
+    if missing:
+        hint = _hint(files[missing[0]], cols)
+        _complain(csv_fname, f'no file for {cols[0]} ({hint})', [rows[k] for k in missing])
     if len(cols) > 2:
         warn_user(f'{csv_fname}: ids are taken from the column {cols[0]!r} and labels from {cols[1]!r}; '
                   f'{", ".join(map(repr, cols[2:]))} is passed over')
-    return files.tolist(), table.label.str.strip().tolist()
+    return files, labels
 
 def _picture_of(id, folder, suffix):
     name = id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'
+    if '/' not in name and os.sep == '/' and name not in ('', '.', '..'): # nearly all are so plain
+        return f'{folder}/{name}'
     return os.path.normpath(os.path.join(folder, name))
 
 # %% ../nbs/52_batches.ipynb #052b01b9
@@ -407,26 +414,28 @@ def _check_header(csv_fname, cols, first):
         raise ValueError(f'{csv_fname}: row 1 must be a header such as id,label; it is a picture')
 
 # %% ../nbs/52_batches.ipynb #ea97170b
-def _as_table(csv_fname, cols, lines):
-    """Ids and labels; the index is the numbers of the rows. Raises `ValueError` where a row has another number of
-    fields than the header, or one of the two is empty."""
-    import pandas as pd
-    rows, ids, labels, odd = [], [], [], []
+def _columns(csv_fname, cols, lines):
+    """The numbers of the rows, ids and labels. Raises `ValueError` where a row has another number of fields than the
+    header, or one of the two is empty."""
+    rows, ids, labels, odd, bad, one = [], [], [], [], ([], []), {}
     for n, row in lines:
-        if len(row) == len(cols):
-            rows.append(n)
-            ids.append(row[0])
-            labels.append(row[1])
-        else:
+        if len(row) != len(cols):
             odd.append(n)
+            continue
+        for value, rows_of in zip(row, bad):
+            if not value.strip() or '\0' in value or len(value.splitlines()) > 1:
+                rows_of.append(n)
+        rows.append(n)
+        ids.append(row[0].strip())
+        label = row[1].strip()
+        labels.append(one.setdefault(label, label)) # each is kept once
     _complain(csv_fname, f'not {len(cols)} fields', odd)
     if not rows:
         raise ValueError(f'{csv_fname} has a header but no rows')
-    table = pd.DataFrame({'id': ids, 'label': labels}, rows)
-    for column, name in zip(table, cols):
-        bad = table[column].map(lambda v: not v.strip() or len(v.splitlines()) > 1 or '\0' in v)
-        _complain(csv_fname, f'column {name!r} is empty or holds a line break', table.index[bad])
-    return table
+    for name, rows_of in zip(cols, bad):
+        _complain(csv_fname, f'column {name!r} is empty or holds a line break', rows_of)
+    return rows, ids, labels
+
 
 # %% ../nbs/52_batches.ipynb #e7460a62
 def _complain(csv_fname, what, rows):

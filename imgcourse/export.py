@@ -7,15 +7,20 @@ __all__ = ['keras_nets', 'build_net', 'tfm_config', 'Classifier', 'net_config', 
 
 # %% ../nbs/58_export.ipynb #c7483689
 import json, os
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from threading import get_ident
 from typing import TYPE_CHECKING
 import numpy as np, torch
 from accelerate import Accelerator
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
+from torch.nn.modules.module import (register_module_module_registration_hook,
+                                     register_module_parameter_registration_hook)
 from torchvision.transforms.v2.functional import to_pil_image
 import imgcourse
 from .engines import Frozen, engine_for
@@ -259,8 +264,8 @@ def _config_or_none(tfm):
 def load_learner(
     file: str | Path, # written by `learn.export`
 ) -> Classifier: # on the CPU until it is asked
-    """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format;
-    programs in it are never run."""
+    """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format, or if
+    it tells of a net that does not belong to its weights; programs in it are never run."""
     tensors, about = read_whole(file)
     if 'imgcourse' not in about:
         raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')
@@ -269,11 +274,16 @@ def load_learner(
                            f'imgcourse {imgcourse.__version__} reads format {_FORMAT}. Export the net anew from where '
                            'it was trained, or install the version that wrote the file')
     try:
-        model = build_net(about['net'])
+        tfm, classes, shape = validation_tfm(**about['transform']), about['classes'], about['net'].get('shape')
+        _check_told(about, tfm, classes, shape)
+        model = _built_for(tensors, about['net'])
         set_weights(model, tensors, file) # it says what does not fit
-        net = Classifier(model, about['classes'], validation_tfm(**about['transform']), about['net']['shape'])
-        if net.predict([_noise_for(net)]).shape != (1, len(net.classes)):
-            raise ValueError(f'it has another number of outputs than the {len(net.classes)} classes')
+        net = Classifier(model, classes, tfm, shape)
+        logits = net.logits([_noise_for(net)])
+        if logprobs(logits).shape != (1, len(classes)):
+            raise ValueError(f'it has another number of outputs than the {len(classes)} classes')
+        if not torch.isfinite(logits).all():
+            raise ValueError('it gives no finite numbers')
     except WeightsError:
         raise
     except Exception as e: # whatever a strange file may lead to
@@ -281,6 +291,48 @@ def load_learner(
         raise WeightsError(f'{file}: the net cannot be built here ({type(e).__name__}: {why}). '
                            'A net of your own must be defined (as a KerasNet) before it is loaded') from None
     return net
+
+# %% ../nbs/58_export.ipynb #7c153776
+_most_layers, _most_pixels, _most_text = 20_000, 4096, 100_000
+
+def _check_told(about, tfm, classes, shape):
+    if not isinstance(classes, list) or not classes or not all(isinstance(c, str) for c in classes):
+        raise ValueError('the classes are no list of names')
+    sides = [*(shape or ()), tfm.min_side, tfm.config.get('size', 1)]
+    if len(sides) not in (2, 4) or not all(isinstance(n, int) and 1 <= n <= _most_pixels for n in sides):
+        raise ValueError(f'the pictures are no squares or oblongs of 1 to {_most_pixels} pixels: {sides}')
+    if len(json.dumps(about['net'])) > _most_text:
+        raise ValueError(f'its net is told in over {_most_text:,} letters')
+
+def _built_for(tensors, config):
+    "The net of a config, if it has no more weights than there are."
+    try:
+        with torch.device('meta'), _bounded(tensors):
+            build_net(config)
+    except NotImplementedError: # some nets compute while they are built, which takes memory
+        pass
+    with _bounded(tensors):
+        return build_net(config)
+
+@contextmanager
+def _bounded(tensors):
+    "A net that this thread builds within has not many more weights than there are, and no more layers than make sense."
+    most, me, seen = 2*sum(t.numel() for t in tensors.values()) + 10_000, get_ident(), Counter()
+    def note_weight(module, name, weight):
+        seen['weights'] += weight.numel() if weight is not None and get_ident() == me else 0
+        if seen['weights'] > most:
+            raise ValueError('it tells of a net of more weights than it holds')
+    def note_layer(module, name, layer):
+        seen['layers'] += get_ident() == me
+        if seen['layers'] > _most_layers:
+            raise ValueError(f'it tells of a net of over {_most_layers:,} layers')
+    hooks = [register_module_parameter_registration_hook(note_weight),
+             register_module_module_registration_hook(note_layer)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 # %% ../nbs/58_export.ipynb #32cea677
 def untouched(

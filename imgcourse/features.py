@@ -129,18 +129,24 @@ def set_weights(
     file: str | Path, # where they come from, for the message
     ignore: Sequence[str] = (), # names of layers (the classifier, say) that may be there and the model need not have
 ) -> None:
-    """Put weights into a model. Raises `WeightsError` that names what is missing, too much or of another shape;
-    then nothing is changed."""
+    """Put weights into a model. Raises `WeightsError` that names what is missing, too much, of another shape, or no
+    finite number; then nothing is changed."""
     want, heads = model.state_dict(), {name.split('.')[0] for name in ignore}
     have = {k: v for k, v in tensors.items() if k in want or not (_is_counter(k) or k.split('.')[0] in heads)}
     wrong = {
         'missing': [k for k in want.keys() - have.keys() if not _is_counter(k)],
         'not in the model': have.keys() - want.keys(),
         'of another shape': [k for k in want.keys() & have.keys() if want[k].shape != have[k].shape],
+        'of another kind of numbers': [k for k in want.keys() & have.keys()
+                                       if want[k].is_floating_point() != have[k].is_floating_point()],
     }
     words = [f'{len(names)} {what} ({_first_three(names)})' for what, names in wrong.items() if names]
     if words:
         raise WeightsError(f'The weights in {file} belong to another model: {"; ".join(words)}')
+    odd = [k for k, v in have.items() if not torch.isfinite(v).all()]
+    if odd:
+        raise WeightsError(f'The weights in {file} are no finite numbers in {len(odd)} places ({_first_three(odd)}); '
+                           'they come from a training that has failed')
     model.load_state_dict(have, strict=False)
 
 def _is_counter(name): return name.endswith('num_batches_tracked')

@@ -362,7 +362,7 @@ def look_at(
             seen = (known['key'][at] == keys) & (keys > 0) if len(known) else np.zeros(len(some), bool)
             prints[i:i + len(some)][seen] = known['print'][at[seen]]
             new = np.flatnonzero(~seen)
-            for k, (fault, found) in zip(new, in_threads(_try_reading, [some[k] for k in new])):
+            for k, (fault, found) in zip(new, _each(_try_reading, [some[k] for k in new])):
                 if fault:
                     bad[Path(some[k])] = fault
                 prints[i + k] = found
@@ -389,6 +389,14 @@ def _try_reading(f):
         return str(e), 0
     except OSError as e: # it is gone by now
         return f'{f}: {_fault(f, e)}', 0
+
+def _each(f, items):
+    "As `in_threads`, unless each takes so little time that threads would only wait for one another."
+    start, few = time.perf_counter(), items[:20]
+    yield from map(f, few)
+    short = time.perf_counter() - start < .0002*len(few)
+    yield from (map if short else in_threads)(f, items[20:])
+
 
 # %% ../nbs/50_pictures.ipynb #84450a18
 _pair = np.dtype([('key', '<u8'), ('print', '<u8')])

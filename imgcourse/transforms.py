@@ -175,15 +175,28 @@ def validation_tfm(
     squish: bool = False, # make them squares of that side, whatever their shape
     interpolation: str = 'bilinear', # or 'bicubic', …
 ) -> PictureTransform: # that has these values in `config`
-    "The transform for validation pictures, made from plain values."
+    "The transform for validation pictures, made from plain values. Raises `ValueError` for values that cannot be."
+    _check_channels(mean, std)
+    check_number(side, 'side', 'the shorter side in pixels', least=1, whole=True)
     if size is None:
         return PictureTransform([], side, mean, std)
+    check_number(size, 'size', 'the side of the square in pixels', least=1, whole=True)
+    if not isinstance(squish, bool):
+        raise ValueError(f'squish is True or False, not {squish!r}')
     how = {'interpolation': v2.InterpolationMode(interpolation), 'antialias': True}
     steps = [v2.PILToTensor(), v2.Resize((side, side) if squish else side, **how), v2.CenterCrop(size)]
     tfm = PictureTransform(steps, side, mean, std)
     tfm.config = {'mean': tfm.mean, 'std': tfm.std, 'side': side, 'size': size, 'squish': squish,
                   'interpolation': interpolation}
     return tfm
+
+def _check_channels(mean, std):
+    for name, numbers in (('mean', mean), ('std', std)):
+        if not isinstance(numbers, (list, tuple)) or len(numbers) != 3:
+            raise ValueError(f'{name} is a number for each of three channels, not {numbers!r}')
+        for x in numbers:
+            check_number(x, name, 'a number for each channel', least=0 if name == 'std' else -1e6, above=True)
+
 
 # %% ../nbs/51_transforms.ipynb #bc189831
 def tfms_from_model(
