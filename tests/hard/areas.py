@@ -1,11 +1,13 @@
 "What is tried; each area is a module of its own."
 import hard_archives
+import hard_folders
 import hard_models
 import hard_pictures
 from trials import Area
 
 AREAS = [
     Area('pictures', hard_pictures.make),
+    Area('folders', hard_folders.make),
     Area('archives', hard_archives.make),
     Area('models', hard_models.make),
 ]
