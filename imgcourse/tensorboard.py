@@ -7,10 +7,12 @@ __all__ = ['TensorBoard']
 
 # %% ../nbs/60_tensorboard.ipynb #9325f25e
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 import torch
 from fastcore.basics import patch
 from .learner import Callback, Learner
+from .files import naming
 from .pictures import check_number, warn_user
 from .transforms import pixels
 
@@ -34,7 +36,8 @@ class TensorBoard(Callback):
 
     def before_fit(self, learn):
         if learn.accelerator.is_main_process:
-            self.open_log(learn)
+            with naming(self.log_dir, 'the log could not be begun'):
+                self.open_log(learn)
 
     def before_batch(self, learn): self.lrs = [g['lr'] for g in learn.opt.param_groups]
 
@@ -45,14 +48,9 @@ class TensorBoard(Callback):
 
     def after_epoch(self, learn):
         self.epochs += 1
-        if self.writer:
-            self.write_batches()
-            self.write_epoch(learn)
+        self.write(lambda: self.write_batches(), lambda: self.write_epoch(learn))
 
-    def after_fit(self, learn):
-        if self.writer:
-            self.write_batches()
-            self.writer.close()
+    def after_fit(self, learn): self.write(lambda: self.write_batches(), lambda: self.writer.close())
 
 # %% ../nbs/60_tensorboard.ipynb #7cb83356
 @patch
@@ -70,6 +68,19 @@ def open_log(
     self.groups = [lrs.index(lr) for lr in dict.fromkeys(lrs)] # one for each rate
     if first:
         self.write_net(learn)
+
+@patch
+def write(
+    self: TensorBoard,
+    *parts: Callable, # each writes something
+) -> None:
+    "If the disk is full, say, the log ends, but not the training."
+    try:
+        for part in parts if self.writer else ():
+            part()
+    except OSError as e:
+        warn_user(f'{self.log_dir} cannot be written ({e.strerror or e}): the log ends, the training goes on')
+        self.writer = None
 
 def _free_folder(folder):
     place, i = folder, 1

@@ -1,5 +1,6 @@
 "What is tried; each area is a module of its own."
 import hard_archives
+import hard_disks
 import hard_folders
 import hard_models
 import hard_pictures
@@ -10,4 +11,5 @@ AREAS = [
     Area('folders', hard_folders.make),
     Area('archives', hard_archives.make),
     Area('models', hard_models.make),
+    Area('disks', hard_disks.make),
 ]

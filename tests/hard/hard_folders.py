@@ -1,5 +1,5 @@
-"""Folders and tables as people have them: odd names, missing rights, files that change meanwhile, a million rows. What is
-read is right; what cannot be is refused by name; what is doubtful is said in a line, before the training."""
+"""Folders and tables as people have them: odd names, missing rights, files that change meanwhile, a million rows.
+What is read is right; what cannot be is refused by name; what is doubtful is said in a line, before the training."""
 import csv
 import io
 import os
@@ -60,7 +60,7 @@ def long_names(f): (f/'cats'/'0.jpg').rename(f/'cats'/('x'*250 + '.jpg'))
 def emoji(f): (f/'cats').rename(f/'🐈‍⬛ Katzen')
 def capitals(f): (f/'dogs').rename(f/'Cats')
 def two_forms(f): [(f/'cats').rename(f/'caf\u00e9'), (f/'dogs').rename(f/'cafe\u0301')]
-def deep(f): [(f/'cats').rename(f/'x'), (f/'a').mkdir(), (f/'x').rename(f/'a'/'cats'), shutil.copytree(f/'dogs', f/'a'/'d')]
+def deep(f): [(f/'a').mkdir(), (f/'cats').rename(f/'a'/'cats'), shutil.copytree(f/'dogs', f/'a'/'d')]
 def same_twice(f): shutil.copy(f/'cats'/'0.jpg', f/'dogs'/'copy.jpg')
 def rare(f): [draw(f/'dogs'/f'more {k}.jpg', 100 + k) for k in range(120)]
 def empty_class(f): (f/'birds').mkdir()
@@ -79,8 +79,8 @@ FOLDERS = [ # what is done, what must become of it, and a word that must be said
     (new_lines, 'right', None), (long_names, 'right', None), (emoji, 'right', None), (capitals, 'right', 'look alike'),
     (two_forms, 'right', 'look alike'), (deep, 'right', 'count as the one class'), (same_twice, 'right', 'two classes'),
     (rare, 'right', 'accuracy of each class'), (empty_class, 'refused', 'birds'), (heic, 'refused', '.heic'),
-    (avif, 'right', None), (one_picture, 'refused', 'birds'), (dead_link, 'refused', 'dead.jpg'), (hidden, 'right', None),
-    (loose, 'right', 'loose.jpg'),
+    (avif, 'right', None), (one_picture, 'refused', 'birds'), (dead_link, 'refused', 'dead.jpg'),
+    (hidden, 'right', None), (loose, 'right', 'loose.jpg'),
 ]
 
 

@@ -170,7 +170,8 @@ def crafted(kind):
             {'features_only': True}, {'global_pool': '/etc/passwd'}, {'cardinality': 0}, {'depth': 10**7}, [], 'x',
             5)}
         changes |= {f'head {str(v)[:60]}': put(head, v) for v in (
-            ['eval', '1'], ['make_head'], ['make_head', 10**6, 2], ['make_head', 128, 10**9], ['os.system', 'id'], [], None,
+            ['eval', '1'], ['make_head'], ['make_head', 10**6, 2], ['make_head', 128, 10**9], ['os.system', 'id'], [],
+            None,
             ['make_head', 128, 2, [30_000]*2, [0.5]*3], ['make_head', 128, 2, [1]*300_000, [0.5]*300_001],
             [['make_head']],
             ['make_head', 128, 2, [512], [nan, nan]], ['make_head', 128, 2, [512], [2, 2]], ['make_head', -1, 2])}
@@ -182,7 +183,8 @@ def crafted(kind):
             [[32, 32, 3], [20], 10**9], [[32, 32, 3], [0], 2], [[32, 32, 3], [-1], 2], [[32, 32, 3], 'ab', 2],
             ['a'],
             [[32, 32, 3], [20], 2, 'more'], [[nan, 32, 3], [20], 2], [[32, 32, 10**9], [20], 2], 'x', 5)}
-        changes |= {f'kwargs {v}': put((*n, 'kwargs'), v) for v in ({'self': 1}, {'in_shape': 1}, {'x': 'y'}, None, 'ab')}
+        kwargs = {'self': 1}, {'in_shape': 1}, {'x': 'y'}, None, 'ab'
+        changes |= {f'kwargs {v}': put((*n, 'kwargs'), v) for v in kwargs}
     return changes
 
 

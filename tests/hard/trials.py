@@ -70,8 +70,9 @@ def _begin_peak():
 
 
 def _work(connection):
-    "Life of a worker: trials come, outcomes go. What libraries in C write about damaged files is not wanted."
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    "Life of a worker: trials come, outcomes go. What they print is not wanted."
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     import imgcourse.pictures # noqa: F401, its time and memory are no trial's
     connection.send('ready')
     while (trial := connection.recv()) is not None:
