@@ -227,7 +227,7 @@ def _train_on(
         raise ValueError(f'{out} holds a model already; name another folder with --out')
     from imgcourse.all import train_folder # which imports faster than the module alone
     names = ('imgcourse-net' if k == 1 else f'imgcourse-net-{k}' for k in count(1))
-    out = out or next(n for n in names if not Path(n).exists())
+    out = out or next(n for n in names if not Path(n).exists() or not any(Path(n).iterdir()))
     model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
     print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
     print(f'model:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')
@@ -493,11 +493,20 @@ def _train_options(p):
         p.add_argument(name, type=int, default=default, help=f'{meaning} (%(default)s)')
     number('--epochs', 10, 'how often the head goes through the pictures')
     number('--finetune', 0, 'further epochs in which all layers learn')
-    number('--bs', 32, 'pictures in a batch')
+    p.add_argument(
+        '--bs', type=_number_or_auto, default=32,
+        help='pictures in a batch, or auto: as many as the memory allows (%(default)s)')
     number('--seed', 42, 'of all random choices')
     p.add_argument(
         '--on-error', choices=('raise', 'skip'), default='raise',
         help='at unreadable pictures: stop, or leave them out (%(default)s)')
+
+def _number_or_auto(text):
+    if text == 'auto':
+        return None
+    if not text.removeprefix('-').isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r} is no number, and not auto')
+    return int(text)
 
 def _name_and_value(text):
     name, eq, value = text.partition('=')
@@ -545,7 +554,7 @@ def main(
         except (MemoryError, RuntimeError) as e:
             if isinstance(e, RuntimeError) and not re.search('alloc|out of memory', str(e)):
                 raise
-            return _error('the memory is too small for this; take a smaller --size or --bs')
+            return _error('the memory is too small for this; take a smaller --size or --bs, or --bs auto')
         except KeyboardInterrupt:
             return _error('stopped', 130)
 

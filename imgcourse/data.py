@@ -63,8 +63,19 @@ def _workers(kind):
 def _make_loaders(self: ImageClassifierData):
     alone = len(self.trn_ds) % self.bs == 1 # the last picture, in a batch of its own
     self.trn_dl = self._loader(self.trn_ds, Shuffle, persistent_workers=self.num_workers > 0, drop_last=alone)
+    if self.trn_ds.on_device: # there augmentation follows the epoch
+        self.trn_ds.sampler = self.trn_dl.sampler
     self.fix_dl, self.val_dl, self.test_dl = map(self._loader, (self.fix_ds, self.val_ds, self.test_ds))
     self.aug_dl, self.test_aug_dl = (self._loader(ds, InOrder) for ds in (self.aug_ds, self.test_aug_ds))
+
+@patch
+def set_bs(
+    self: ImageClassifierData,
+    bs: int, # pictures in a batch
+) -> None:
+    "From now on the batches are of this size. Raises `ValueError` if it cannot be."
+    self.bs = check_number(bs, 'bs', 'the number of pictures in a batch', least=1, whole=True)
+    self._make_loaders()
 
 @patch
 def _loader(self: ImageClassifierData, ds, order=None, **kwargs):

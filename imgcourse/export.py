@@ -199,7 +199,10 @@ def net_config(
         twin = build_net(config).eval()
         twin.load_state_dict(net.state_dict())
         with torch.inference_mode():
-            same = _alike(net(x), twin(x), 1e-5)
+            said = net(x)
+            same = _alike(said, twin(x), 1e-5)
+        if not torch.isfinite(said).all():
+            raise ValueError('it says what is no finite number')
     except (ValueError, TypeError, RuntimeError) as e:
         raise ValueError(f'A file could not say how to build this net ({e}). {_ways}') from None
     if not same:
@@ -233,9 +236,10 @@ def export(
     self: Learner,
     file: str | Path, # name.safetensors, for `load_learner`; or name.onnx, for other programs
 ) -> Path: # the file
-    """Write net, classes and transform into one file. Raises `ValueError` if plain values cannot tell them;
-    then no file is written, and one that was there stays."""
+    """Write net, classes and transform into one file. Raises `ValueError` if plain values cannot tell them, or if the
+    weights are no finite numbers; then no file is written, and one that was there stays."""
     file, tfm, classes = Path(file), _picture_tfm(self.data), [str(c) for c in self.data.classes]
+    _check_finite(self.full)
     if file.suffix == '.onnx':
         return Classifier(deepcopy(self.full).float(), classes, tfm, _seen(self.data).shape[2:]).to_onnx(file)
     if file.suffix != '.safetensors':
@@ -246,6 +250,12 @@ def export(
     return file
 
 _FORMAT = 2 # of the files
+
+def _check_finite(net):
+    odd = [k for k, v in net.state_dict().items() if not torch.isfinite(v).all()]
+    if odd:
+        raise ValueError(f'The weights are no finite numbers in {len(odd)} places ({odd[0]}, say): a training has failed')
+
 
 # %% ../nbs/58_export.ipynb #91376b10
 def _noise_for(net):

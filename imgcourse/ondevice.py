@@ -97,7 +97,6 @@ def on_device(
         t.min_side = trn.shape[1] # the size that they are
     data = ImageClassifierData(self.path, (trn, self.trn_y), (val, self.val_y), self.classes, tfms, self.bs, test,
                                TensorPictures)
-    data.trn_ds.sampler = data.trn_dl.sampler
     for name in ('trn_ds', 'fix_ds', 'val_ds', 'aug_ds', 'test_ds', 'test_aug_ds'):
         if ds := getattr(self, name):
             getattr(data, name).names = [ds.name(i) for i in range(len(ds))]

@@ -10,6 +10,7 @@ import base64, inspect, io, sys, time
 from importlib.resources import files
 from pathlib import Path
 import numpy as np, torch
+from accelerate.utils import find_executable_batch_size
 import imgcourse.schedule # adds fit_one_cycle to Learner
 from .export import net_config
 from .finetune import BnFreeze
@@ -155,18 +156,32 @@ def train_folder(
     sz: int | None = None,
     epochs: int = 10, # for the head
     finetune: int = 0, # further epochs with all layers
-    bs: int = 32, # pictures in a batch
+    bs: int | None = 32, # pictures in a batch; None: 64, or half of it, and so on, as the memory allows
     seed: int = 42, # of all random choices
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
     model_args: dict | None = None, # passed on to `timm.create_model`
 ) -> tuple[Path, Path, float]: # model, report, accuracy on the validation pictures (0 to 1)
     """Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training
-    if something is wrong with the folder or the settings."""
-    start, out, sz, model_args = time.perf_counter(), Path(out), _size(arch, sz), model_args or {}
+    if something is wrong with the folder or the settings, and `MemoryTooSmall` where a smaller `bs` may do."""
+    out, sz, model_args = Path(out), _size(arch, sz), model_args or {}
     check_number(epochs, 'epochs', 'how often the head goes through the pictures', least=1, whole=True)
     check_number(finetune, 'finetune', 'how many further epochs all layers learn', whole=True)
     _check_out(folder, out)
     _check_model_args(model_args)
+    def train(bs): return _train(folder, out, arch, weights, sz, epochs, finetune, bs, seed, on_error, model_args)
+    return train(bs) if bs is not None else find_executable_batch_size(train, 64, _halves_of(64))()
+
+def _halves_of(bs):
+    sizes = iter([bs//2**k for k in range(1, bs.bit_length() + 1)])
+    def half():
+        size = next(sizes)
+        print(f'The memory is too small for that; batches of {size} now', flush=True)
+        return size if size > 1 else 0 # batch norm cannot take the variance of one
+    return half
+
+# %% ../nbs/59_report.ipynb #45c0de12
+def _train(folder, out, arch, weights, sz, epochs, finetune, bs, seed, on_error, model_args):
+    start = time.perf_counter()
     set_seed(seed)
     tfms = tfms_from_model(arch, sz, aug_tfms=transforms_side_on, max_zoom=1.1)
     data = read_folder(folder, bs, tfms, seed, on_error)

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate.utils import find_executable_batch_size
 from torch import nn
+from noise import small_data
 from imgcourse.data import ImageClassifierData
-from imgcourse.learner import (Callback, ConvLearner, Learner, Metrics, Progress, accuracy, accuracy_np, logprobs,
-                               make_head, set_seed)
+from imgcourse.learner import (Callback, ConvLearner, Learner, MemoryTooSmall, Metrics, Progress, accuracy,
+                               accuracy_np, logprobs, make_head, set_seed)
+from imgcourse.ondevice import alternating_flip
 from imgcourse.transforms import lite0, tfms_from_model, transforms_side_on
 
 matplotlib.use('agg')
@@ -481,3 +484,54 @@ def test_more_than_two_classes():
     learn = ConvLearner.pretrained(lite0, data, precompute=True, xtra_fc=[])
     learn.fit(.1, 2)
     assert learn.predict().shape == (60, 5)
+
+
+# ---- too little memory
+class Hungry(nn.Module):
+    "A net that has room for so many pictures."
+    def __init__(self, most, error):
+        super().__init__()
+        self.layer, self.most, self.error = nn.Linear(3, 3), most, error
+
+    def forward(self, x):
+        if len(x) > self.most:
+            raise self.error
+        return self.layer(x.mean((2, 3)))
+
+
+OF_A_GPU = torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has less')
+OF_A_CPU = RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to …")
+
+
+@pytest.mark.parametrize('error', [OF_A_GPU, OF_A_CPU])
+def test_too_little_memory_for_a_batch(error):
+    "A smaller size is named; it does; and accelerate's search for one understands."
+    learn = ConvLearner.from_model(Hungry(8, error), small_data(bs=30)).silent()
+    words = r'batches of 30 pictures.*set_bs\(15\).*' + re.escape(str(error)[:10])
+    with pytest.raises(MemoryTooSmall, match=words):
+        learn.fit(.01)
+    learn.data.set_bs(8)
+    learn.fit(.01)
+    assert len(learn.history) == 1 and learn.data.trn_dl.batch_size == 8
+    sizes = []
+    def train(bs):
+        sizes.append(bs)
+        learn.data.set_bs(bs)
+        learn.fit(.01)
+    halves = iter([16, 8])
+    find_executable_batch_size(train, 32, lambda: next(halves))()
+    assert sizes == [32, 16, 8]
+
+
+def test_other_errors_stay_what_they_are():
+    learn = ConvLearner.from_model(Hungry(8, RuntimeError('something else')), small_data(bs=30)).silent()
+    with pytest.raises(RuntimeError, match=r'^something else$'):
+        learn.fit(.01)
+
+
+def test_batches_of_another_size_on_the_device():
+    data = small_data(bs=30, aug=[alternating_flip])
+    data.set_bs(7)
+    assert len(next(iter(data.trn_dl))[0]) == 7 and data.trn_ds.sampler is data.trn_dl.sampler
+    with pytest.raises(ValueError, match='bs is the number'):
+        data.set_bs(0)

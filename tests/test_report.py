@@ -2,12 +2,12 @@
 import base64, os, re, shutil, subprocess, sys
 from copy import copy
 from pathlib import Path
-import numpy as np, pytest
+import numpy as np, pytest, torch
 from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData
 from imgcourse.export import load_learner
 from imgcourse.finetune import BnFreeze
-from imgcourse.learner import ConvLearner, set_seed
+from imgcourse.learner import ConvLearner, Learner, set_seed
 from imgcourse.report import report, train_folder
 from imgcourse.sketches import draw_sketch, make_sketches
 from imgcourse.transforms import lite0, tfms_from_model
@@ -321,3 +321,26 @@ def test_two_hundred_photos_in_the_terminal(dogscats_photos, tmp_path):
         right.append(net.predict(sorted((dogscats_photos/'valid'/c).iterdir())).argmax(1) == k)
     print(np.mean(right))
     assert np.mean(right) >= .8, 'on photos that it has not seen'
+
+
+def test_as_many_pictures_as_the_memory_allows(few, tmp_path, monkeypatch, capsys):
+    real = Learner.get_loss
+    def hungry(self):
+        if len(self.y) > 8:
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.')
+        real(self)
+    monkeypatch.setattr(Learner, 'get_loss', hungry)
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', str(few), '--out', 'net', '--size', '32', '--epochs', '1', '--bs', 'auto']) == 0
+    said = capsys.readouterr().out
+    assert 'too small' in said and 'batches of 8 now' in said and 'batches of 4' not in said
+    assert 'batches of 8' in Path('net/report.html').read_text(encoding='utf-8')
+    assert main(['train', str(few), '--out', 'other', '--size', '32', '--epochs', '1']) == 2
+    assert '--bs auto' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('bs', ['many', '1.5', ''])
+def test_what_is_no_size_of_batches(few, capsys, bs):
+    with pytest.raises(SystemExit):
+        main(['train', str(few), f'--bs={bs}'])
+    assert '--bs' in capsys.readouterr().err

@@ -1,5 +1,6 @@
 "What is tried; each area is a module of its own."
 import hard_archives
+import hard_crashes
 import hard_disks
 import hard_folders
 import hard_models
@@ -12,4 +13,5 @@ AREAS = [
     Area('archives', hard_archives.make),
     Area('models', hard_models.make),
     Area('disks', hard_disks.make),
+    Area('crashes', hard_crashes.make),
 ]
