@@ -27,8 +27,8 @@ try:
     from skimage.data import chelsea, coffee
     from torch import nn
     import torch.nn.functional as F
-    from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes, sketchsets
     from imgcourse.files import *
+    from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes, sketchsets
     from imgcourse.pictures import *
     from imgcourse.live import *
     from imgcourse.transforms import *
@@ -73,7 +73,8 @@ _helpers = set('''
     warn_user warn_of_doubts whole_file whole_folder naming folders_of_parts
     steady_threads arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
-    load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score split_layers check_shape
+    load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score
+    split_layers check_shape
     net_config tfm_config nine_numbers
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

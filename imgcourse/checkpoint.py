@@ -85,8 +85,8 @@ def save_state(
     self: Learner,
     name: str, # of the files, without ending; relative to `models_path`
 ) -> Path: # the file with the weights
-    """After a training: all weights, as `save` writes them, and in the same file optimizer, schedule, history and random
-    numbers. Raises `ValueError` if there was no training, or for a name that leads out of the folder."""
+    """After a training: all weights, as `save` writes them, and in the same file optimizer, schedule, history and
+    random numbers. Raises `ValueError` if there was no training, or for a name that leads out of the folder."""
     if not hasattr(self, 'opt'):
         raise ValueError('There was no training whose state could be kept; learn.save(name) keeps the weights')
     file = self.weights_file(name)
@@ -146,17 +146,26 @@ class Checkpoint(Callback):
             raise _other_file(file, self.name)
         return kept
 
-    def go_on(self, learn, number, slot, kept):
-        about = kept[1]
-        _check_plan(self.run_plan, about['plan'], f'{self.name!r} in {learn.models_path}')
-        learn.load(f'{self.name}.{slot}')
-        self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
-        learn.sampler.seed = about['seed']
-        where = f'epoch {learn.epoch}, batch {self.skip}.'
-        if learn.epoch == learn.n_epochs:
-            self.put_back(learn)
-            where = f'all {learn.epoch} epochs are done, its weights are loaded.'
-        learn.accelerator.print(f'Going on with the run {self.name!r}: {where}')
+# %% ../nbs/56_checkpoints.ipynb #060ec7db
+@patch
+def go_on(
+    self: Checkpoint,
+    learn: Learner, # before its training
+    number: int, # of the checkpoint
+    slot: int, # the file that it is in
+    kept: tuple, # what was in it
+) -> None:
+    "Go on from a checkpoint. Raises `ValueError` if it belongs to another plan."
+    about = kept[1]
+    _check_plan(self.run_plan, about['plan'], f'{self.name!r} in {learn.models_path}')
+    learn.load(f'{self.name}.{slot}')
+    self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
+    learn.sampler.seed = about['seed']
+    where = f'epoch {learn.epoch}, batch {self.skip}.'
+    if learn.epoch == learn.n_epochs:
+        self.put_back(learn)
+        where = f'all {learn.epoch} epochs are done, its weights are loaded.'
+    learn.accelerator.print(f'Going on with the run {self.name!r}: {where}')
 
 # %% ../nbs/56_checkpoints.ipynb #8204247d
 def _plan_of(learn):

@@ -501,6 +501,7 @@ def _train_options(p):
         '--on-error', choices=('raise', 'skip'), default='raise',
         help='at unreadable pictures: stop, or leave them out (%(default)s)')
 
+# %% ../nbs/91_command.ipynb #7aabb24e
 def _number_or_auto(text):
     if text == 'auto':
         return None

@@ -18,7 +18,7 @@ class ImageClassifierData:
     classes: list[str]
     c: int
     tfms: tuple[Callable, Callable]
-    bs: int
+    bs: Any
     trn_y: Any
     val_y: Any
     trn_ds: Any
@@ -46,6 +46,8 @@ class ImageClassifierData:
         num_workers: int | None = None,
     ) -> None: ...
     def __repr__(self) -> str: ...
+    def set_bs(self, bs: int) -> None:
+        """From now on the batches are of this size. Raises `ValueError` if it cannot be."""
     @classmethod
     def from_paths(
         cls,

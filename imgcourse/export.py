@@ -254,8 +254,8 @@ _FORMAT = 2 # of the files
 def _check_finite(net):
     odd = [k for k, v in net.state_dict().items() if not torch.isfinite(v).all()]
     if odd:
-        raise ValueError(f'The weights are no finite numbers in {len(odd)} places ({odd[0]}, say): a training has failed')
-
+        raise ValueError(f'The weights are no finite numbers in {len(odd)} places ({odd[0]}, say): '
+                         'a training has failed')
 
 # %% ../nbs/58_export.ipynb #91376b10
 def _noise_for(net):
@@ -324,6 +324,7 @@ def _built_for(tensors, config):
     with _bounded(tensors):
         return build_net(config)
 
+# %% ../nbs/58_export.ipynb #62506228
 @contextmanager
 def _bounded(tensors):
     "A net that this thread builds within has not many more weights than there are, and no more layers than make sense."

@@ -60,8 +60,8 @@ def net_config(learn: Learner) -> dict:
     built anew from them gives another answer."""
 
 def load_learner(file: str | Path) -> Classifier:
-    """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format;
-    programs in it are never run."""
+    """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format, or if
+    it tells of a net that does not belong to its weights; programs in it are never run."""
 
 def untouched(arch: str = ..., weights: str | Path | None = None, **model_args) -> Classifier:
     """A pretrained net as it is, with its classifier. Raises `ValueError` if nobody has noted what its outputs are

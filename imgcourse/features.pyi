@@ -44,8 +44,8 @@ def set_weights(
     file: str | Path,
     ignore: Sequence[str] = (),
 ) -> None:
-    """Put weights into a model. Raises `WeightsError` that names what is missing, too much or of another shape; then
-    nothing is changed."""
+    """Put weights into a model. Raises `WeightsError` that names what is missing, too much, of another shape, or no
+    finite number; then nothing is changed."""
 
 def load_weights(model: nn.Module, file: str | Path, ignore: Sequence[str] = ()) -> None:
     """Read all weights of a model from a file. Raises `WeightsError` if the file cannot be read or does not fit."""

@@ -4,13 +4,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
-    'whole_file', 'cache_dir', 'text_hash', 'file_key', 'printable',
+    'whole_file', 'naming', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'printable',
 ]
 
 @contextmanager
 def whole_file(file: str | Path) -> Iterator[Path]:
     """What is written within becomes the file at its end, in one step. After an error within, or one of the system
     (`OSError`, that names the file), there is the file that was there before, or none."""
+
+@contextmanager
+def naming(file: str | Path, so: str) -> Iterator[None]:
+    """Errors of the system that name no file (a full disk) name this one."""
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """What is written within becomes the folder at its end, in one step. Raises `FileExistsError` if there is one by
+    then, and `OSError` that names it; then nothing has changed."""
 
 def cache_dir() -> Path:
     """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."""

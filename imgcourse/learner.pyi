@@ -17,10 +17,12 @@ from torch.utils.data import DataLoader, Dataset
 from typing import Any
 
 __all__ = [
-    'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'Metrics', 'logprobs', 'score',
-    'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset', 'ConvLearner',
-    'check_batches', 'set_seed',
+    'OPTIMIZER', 'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'MemoryTooSmall',
+    'Metrics', 'logprobs', 'score', 'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'check_name',
+    'FeatureDataset', 'ConvLearner', 'check_batches', 'set_seed',
 ]
+
+OPTIMIZER: str
 
 def make_head(
     n_in: int,
@@ -101,7 +103,7 @@ class Learner:
         """Model, optimizer and loaders, ready for training on the device there is, in the learner's `precision`. Raises
         `ValueError` if there is nothing that could learn, or nothing to learn from."""
     def run(self, groups: list[dict], n_epochs: int, cbs: Callback | Sequence[Callback] = ()) -> None:
-        """The training that every kind of `fit` comes down to."""
+        """The training that every kind of `fit` comes down to. Raises `MemoryTooSmall` that names a smaller `bs`."""
     def epochs(self) -> None:
         """All epochs that are still to be done."""
     def one_pass(self, training: bool) -> None:
@@ -138,9 +140,10 @@ class Learner:
     def identity(self) -> dict:
         """What the weights belong to: the architecture and the classes."""
     def weights_file(self, name: str) -> Path:
-        """Where weights of that name lie."""
+        """Where weights of that name lie. Raises `ValueError` for a name that leads out of that folder, or is none."""
     def save(self, name: str) -> Path:
-        """Write all weights to `name.safetensors`. Of several processes only the first writes."""
+        """Write all weights to `name.safetensors`. Of several processes only the first writes. Raises `ValueError` for
+        a name that leads out of `models_path`."""
     def read_weights(self, name: str) -> tuple[dict[str, torch.Tensor], dict]:
         """Read what `save` wrote. Raises `WeightsError` if it belongs to another architecture or other classes, or if
         the file is damaged or no safetensors file."""
@@ -217,17 +220,21 @@ class Learner:
     def evaluate(self, dl: DataLoader | None = None) -> dict[str, float]:
         """The closing score. Raises `ValueError` if the classes of the pictures are unknown."""
     def save_state(self, name: str) -> Path:
-        """After a training: all weights, as `save` writes them, and beside them optimizer, schedule, history and random
-        numbers, in `name.state.safetensors`. Raises `ValueError` if there was no training."""
+        """After a training: all weights, as `save` writes them, and in the same file optimizer, schedule, history and
+        random numbers. Raises `ValueError` if there was no training, or for a name that leads out of the folder."""
     def load_state(self, name: str) -> None:
         """Read what `save_state` wrote: weights, history, random numbers and, after a training, the optimizer's state.
         Raises `WeightsError` that says what is missing, damaged or differs; then nothing is changed."""
     def export(self, file: str | Path) -> Path:
-        """Write net, classes and transform into one file. Raises `ValueError` if plain values cannot tell them; then no
-        file is written, and one that was there stays."""
+        """Write net, classes and transform into one file. Raises `ValueError` if plain values cannot tell them, or if
+        the weights are no finite numbers; then no file is written, and one that was there stays."""
 
 class StopFit(Exception):
     """Raised by a callback to end the training; the message says why."""
+
+class MemoryTooSmall(RuntimeError):
+    """For batches of that size. (accelerate's `find_executable_batch_size` knows it, too.)"""
+    def __init__(self, bs, e) -> None: ...
 
 class Metrics(Callback):
     """Loss of both passes and the metrics of validation, as a dict in `learn.history` for each epoch."""
@@ -274,6 +281,9 @@ def plot_bars(ax: plt.Axes, classes: Sequence[str], probs: np.ndarray, k: int = 
 
 def show_answers(picture: Image.Image, classes: Sequence[str], probs: np.ndarray, k: int = 5) -> None:
     """The picture and bars for its most probable classes, in a notebook; elsewhere a line for each of these."""
+
+def check_name(name: str, what: str = 'name') -> str:
+    """Raises `ValueError` for a name that leads out of the folder, or is none."""
 
 class FeatureDataset(Dataset):
     """Stored features with the classes of their pictures; gives whole batches."""

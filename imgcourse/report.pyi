@@ -18,10 +18,10 @@ def train_folder(
     sz: int | None = None,
     epochs: int = 10,
     finetune: int = 0,
-    bs: int = 32,
+    bs: int | None = 32,
     seed: int = 42,
     on_error: str = 'raise',
     model_args: dict | None = None,
 ) -> tuple[Path, Path, float]:
     """Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if something is
-    wrong with the folder or the settings."""
+    wrong with the folder or the settings, and `MemoryTooSmall` where a smaller `bs` may do."""

@@ -52,13 +52,12 @@ def _fetch(url, part):
 def _length(answer, url):
     "How many bytes are coming; 0 if that is not said."
     if answer.headers.get_content_type() == 'text/html':
-        raise DownloadError(f'{url} answers with a web page instead of the file: is it a page of your network, where one '
-                            'has to log in? Open the address in a browser.')
+        raise DownloadError(f'{url} answers with a web page instead of the file: is it a page of your network, where '
+                            'one has to log in? Open the address in a browser.')
     length = answer.headers.get('Content-Length') or '0'
     if not length.isdecimal():
         raise ConnectionError(f'the server says that {length!r} bytes are coming')
     return int(length)
-
 
 # %% ../nbs/54_sources.ipynb #aea89a16
 def _write_blocks(answer, part, have, total):
@@ -98,8 +97,8 @@ def download(
     digest: str, # what the file must be: 'sha256:…' or 'md5:…', in hexadecimal digits
     tries: int = 5, # how often a dropped line is taken up again
 ) -> Path: # the file, whole and checked
-    """Download a file, going on where an earlier try stopped. Raises `DownloadError`, and `ValueError` for a digest that
-    is none."""
+    """Download a file, going on where an earlier try stopped. Raises `DownloadError`, and `ValueError` for a digest
+    that is none."""
     digest = _checked_digest(digest)
     dest, part = Path(dest), Path(f'{dest}.part')
     dest.parent.mkdir(parents=True, exist_ok=True)

@@ -13,11 +13,13 @@ class DownloadError(OSError):
     """A download that could not be finished. The message says what to do."""
 
 def download(url: str, dest: str | Path, digest: str, tries: int = 5) -> Path:
-    """Download a file, going on where an earlier try stopped. Raises `DownloadError`."""
+    """Download a file, going on where an earlier try stopped. Raises `DownloadError`, and `ValueError` for a digest
+    that is none."""
 
 def unpack(archive: str | Path, dest: str | Path) -> Path:
-    """Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none, is
-    damaged, or has a member that would land outside; then `dest` is not made."""
+    """Unpack an archive. Raises `FileExistsError` if `dest` is there, and `ValueError` if the archive is none, is cut
+    or damaged, has a member that is a link or would land outside, or holds over a hundred times its size; then `dest`
+    is not made."""
 
 @dataclass(frozen=True)
 class FullSet:

@@ -76,7 +76,7 @@ def validation_tfm(
     squish: bool = False,
     interpolation: str = 'bilinear',
 ) -> PictureTransform:
-    """The transform for validation pictures, made from plain values."""
+    """The transform for validation pictures, made from plain values. Raises `ValueError` for values that cannot be."""
 
 def tfms_from_model(
     arch: str | Callable,

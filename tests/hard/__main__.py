@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [sys.path[0], os.environ.get('PYTHONPATH')]))
 os.environ.setdefault('OMP_NUM_THREADS', '1') # two trials at a time, on two cores
+os.environ['PYTHONWARNINGS'] = 'ignore:resource_tracker' # processes that were killed leave their semaphores
 
 
 def main():

@@ -5,6 +5,7 @@ import hard_disks
 import hard_folders
 import hard_models
 import hard_pictures
+import hard_processes
 from trials import Area
 
 AREAS = [
@@ -14,4 +15,5 @@ AREAS = [
     Area('models', hard_models.make),
     Area('disks', hard_disks.make),
     Area('crashes', hard_crashes.make),
+    Area('processes', hard_processes.make, workers=1),
 ]
