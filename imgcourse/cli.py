@@ -254,7 +254,7 @@ def _ask_about(
         except PictureError as e:
             code = _error(e)
             continue
-        print(file)
+        print(printable(file))
         net.ask(picture, top)
     return code
 

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from .batches import (ArrayDataset, FileDataset, InOrder, Part, PictureDataset, Shuffle, as_is, check_arrays,
                                check_split, keep_random_state, read_table, split_folder, two_folders)
+from .files import printable
 from .pictures import check_number, show_images
 from .transforms import PictureTransform
 
@@ -52,7 +53,7 @@ class ImageClassifierData:
     def __repr__(self):
         more = ' …' if self.c > 10 else ''
         return (f'{len(self.trn_ds)} training and {len(self.val_ds)} validation pictures of {self.c} classes: '
-                f'{", ".join(self.classes[:10])}{more}')
+                f'{", ".join(map(printable, self.classes[:10]))}{more}')
 
 def _workers(kind):
     "Beside a GPU, batches are made in time by other processes."
