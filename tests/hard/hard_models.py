@@ -200,6 +200,44 @@ def craft(folder, kind, name):
     return rewritten(folder, name.replace('/', '_')[:80], kind, crafted(kind)[name])
 
 
+def fuzz(folder, kind, examples, seed):
+    "Any JSON at any place of the text."
+    from hypothesis import HealthCheck, given, settings, strategies as st
+    from hypothesis import seed as with_seed
+    _, _, about, _ = saved(folder)[kind]
+    places = list(paths(about))
+    plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
+                      st.sampled_from(['resnet18', 'SimpleNet', 'make_head', 10**9, -1, 'bicubic', '/etc/passwd']))
+    def nested(of): return st.one_of(st.lists(of, max_size=4), st.dictionaries(st.text(max_size=8), of, max_size=4))
+    anything = st.recursive(plain, nested, max_leaves=8)
+
+    @with_seed(seed)
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(st.sampled_from(places), anything), min_size=1, max_size=3))
+    def changed(changes):
+        def change(about, tensors):
+            for path, value in changes:
+                at = about
+                try:
+                    for key in path[:-1]:
+                        at = at[key]
+                    at[path[-1]] = value
+                except (TypeError, KeyError, IndexError): # an earlier change has taken the place away
+                    pass
+        rewritten(folder, f'fuzzed {seed}', kind, change)
+
+    changed()
+    return 'right'
+
+
+def paths(x, at=()):
+    "All places in a text."
+    if at:
+        yield at
+    for key, value in x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, list) else ():
+        yield from paths(value, (*at, key))
+
+
 # ---- saved files, damaged
 def mutant(folder, kind, seed):
     "Some bytes of a saved file changed, or a part of it gone; the checksum is as it was."
@@ -303,6 +341,9 @@ def make(folder, quick, rng):
         names = list(crafted(kind))
         for name in rng.sample(names, 30) if quick else names:
             yield Trial(f'crafted {kind}: {name}', craft, (str(folder), kind, name), 20, MOST)
+    for k in range(2 if quick else 8):
+        args = str(folder), ('conv', 'keras')[k % 2], 20 if quick else 150, k
+        yield Trial(f'fuzzed texts {k}', fuzz, args, 300, MOST)
     for name in OTHERS:
         yield Trial(f'another file: {name}', other_file, (str(folder), name), 20, MOST)
     for k in range(60 if quick else 800):

@@ -354,7 +354,27 @@ UNUSUAL = ('pipe', 'folder', 'link to nothing', 'link to itself', 'link to a dev
            'name that is no text')
 
 
+def fuzz(folder, examples, seed):
+    "Bytes that hypothesis finds: the head of a whole file, and then anything."
+    from hypothesis import HealthCheck, given, settings, strategies as st
+    from hypothesis import seed as with_seed
+    files = list(whole_files().values())
+    path = Path(folder)/f'fuzzed {os.getpid()}.jpg'
+
+    @with_seed(seed)
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.sampled_from(files), st.integers(0, 800), st.binary(max_size=300), st.integers(0, 800))
+    def read_any(content, head, middle, tail):
+        path.write_bytes(content[:head] + middle + content[len(content) - tail:])
+        read(str(path))
+
+    read_any()
+    return 'right'
+
+
 def make(folder, quick, rng):
+    for k in range(1 if quick else 6):
+        yield Trial(f'fuzzed bytes {k}', fuzz, (str(folder), 100 if quick else 500, k), 120, MOST)
     files = whole_files()
     for name, content in files.items():
         (folder/name).write_bytes(content)
