@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np, torch
 from accelerate import PartialState, skip_first_batches
 from fastcore.basics import patch
-from .features import WeightsError, read_whole, set_weights, write_whole
-from .learner import OPTIMIZER, Callback, Learner, check_name
+from .features import OPTIMIZER, WeightsError, read_whole, set_weights, write_whole
+from .files import check_name
+from .learner import Callback, Learner
 from .pictures import check_number, warn_user
 
 # %% ../nbs/56_checkpoints.ipynb #ba639eb4

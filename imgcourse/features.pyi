@@ -9,9 +9,12 @@ from torch import nn
 from typing import Any
 
 __all__ = [
-    'Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights', 'on_board_weights',
-    'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features', 'features_of',
+    'OPTIMIZER', 'Backbone', 'WeightsError', 'write_whole', 'read_whole', 'set_weights', 'load_weights',
+    'on_board_weights', 'create_net', 'create_backbone', 'ConcatPool', 'FeatureStore', 'Features', 'features',
+    'features_of',
 ]
+
+OPTIMIZER: str
 
 class Backbone(nn.Module):
     """A timm model without its classifier."""

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
-    'whole_file', 'naming', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'printable',
+    'whole_file', 'naming', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'check_name', 'printable',
 ]
 
 @contextmanager
@@ -29,6 +29,9 @@ def text_hash(text: str) -> str:
 
 def file_key(path: str | Path) -> str:
     """What a cached result about a file hangs on: the file's full name, its size and its time of change."""
+
+def check_name(name: str, what: str = 'name') -> str:
+    """Raises `ValueError` for a name that leads out of the folder, or is none."""
 
 def printable(name: str) -> str:
     """The same, with question marks for what cannot be printed."""

@@ -17,12 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from typing import Any
 
 __all__ = [
-    'OPTIMIZER', 'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'MemoryTooSmall',
-    'Metrics', 'logprobs', 'score', 'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'check_name',
-    'FeatureDataset', 'ConvLearner', 'check_batches', 'set_seed',
+    'make_head', 'Callback', 'listed', 'in_order', 'accuracy', 'Learner', 'StopFit', 'MemoryTooSmall', 'Metrics',
+    'logprobs', 'score', 'Progress', 'FreeCores', 'accuracy_np', 'plot_bars', 'show_answers', 'FeatureDataset',
+    'ConvLearner', 'check_batches', 'set_seed',
 ]
-
-OPTIMIZER: str
 
 def make_head(
     n_in: int,
@@ -281,9 +279,6 @@ def plot_bars(ax: plt.Axes, classes: Sequence[str], probs: np.ndarray, k: int = 
 
 def show_answers(picture: Image.Image, classes: Sequence[str], probs: np.ndarray, k: int = 5) -> None:
     """The picture and bars for its most probable classes, in a notebook; elsewhere a line for each of these."""
-
-def check_name(name: str, what: str = 'name') -> str:
-    """Raises `ValueError` for a name that leads out of the folder, or is none."""
 
 class FeatureDataset(Dataset):
     """Stored features with the classes of their pictures; gives whole batches."""

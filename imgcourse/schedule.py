@@ -17,7 +17,8 @@ from torch.optim.lr_scheduler import (CosineAnnealingWarmRestarts, CyclicLR, Exp
                                       OneCycleLR)
 from .batches import keep_random_state
 from .checkpoint import Checkpoint
-from .learner import Callback, Learner, StopFit, check_name, in_order, listed
+from .files import check_name
+from .learner import Callback, Learner, StopFit, in_order, listed
 from .pictures import check_number
 
 # %% ../nbs/03_lr_finding.ipynb #6eb8f819
