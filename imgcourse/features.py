@@ -8,7 +8,7 @@ __all__ = ['OPTIMIZER', 'Backbone', 'WeightsError', 'write_whole', 'read_whole',
            'features_of']
 
 # %% ../nbs/55_features.ipynb #7f64307f
-import hashlib, io, json, os, time, zlib
+import hashlib, io, json, os, re, time, zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib.util import find_spec
@@ -220,6 +220,7 @@ def _pretrained(name, model_args):
             f"{fault}The pretrained weights of {name} could not be fetched from timm's hub ({why}). "
             f"Without a network connection, {board}give a file: weights='{name}.safetensors' "
             '(or put it into the folder weights of $IMGCOURSE_DATA). weights=False starts from random weights.') from e
+    model.weights_source = _checked_source(model.pretrained_cfg)
     if fault:
         warn_user(f"{fault}Its weights were fetched from timm's hub instead.")
     return model
@@ -229,7 +230,25 @@ def _from_board(name, model_args):
     overlay = {'state_dict': on_board_weights()}
     model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, **model_args)
     model.pretrained_cfg.pop('state_dict') # they are in the model now
+    model.weights_source = f'the package {_package} 0.1.0 (sha256 {_digest})'
     return model
+
+# %% ../nbs/55_features.ipynb #64575545
+def _checked_source(cfg):
+    "Where the hub's weights come from. Raises `WeightsError` if the file is not the one that the hub has named."
+    from huggingface_hub import try_to_load_from_cache
+    hub = cfg.get('hf_hub_id') or ''
+    found = [f for name in ('model.safetensors', 'pytorch_model.bin') if hub
+             and isinstance(f := try_to_load_from_cache(hub, cfg.get('hf_hub_filename') or name), str)]
+    if not found:
+        return hub or cfg.get('url') or ''
+    digest = os.path.basename(os.path.realpath(found[0]))
+    with open(found[0], 'rb') as f:
+        got = hashlib.file_digest(f, 'sha256').hexdigest()
+    if re.fullmatch('[0-9a-f]{64}', digest) and got != digest:
+        raise WeightsError(f'{os.path.realpath(found[0])} is damaged: its hash is {got[:12]}…, and {hub} has '
+                           f'{digest[:12]}…. Remove it, and it will be fetched anew')
+    return f'{hub} on the Hugging Face hub (sha256 {got})'
 
 # %% ../nbs/55_features.ipynb #aabedc2f
 def create_net(

@@ -195,11 +195,14 @@ def _train(folder, out, arch, weights, sz, epochs, finetune, bs, seed, on_error,
         learn.fit_one_cycle(finetune, slice(1e-4, 2e-3), cbs=BnFreeze())
     model = learn.export(out/'model.safetensors')
     plan = f'{epochs} epochs for the head, {finetune} for all layers, batches of {bs}, seed {seed}'
-    notes = {'folder': Path(folder).resolve(), 'net': _net_words(arch, weights, sz, model_args), 'settings': plan}
+    words = _net_words(arch, weights or _source_of(learn), sz, model_args)
+    notes = {'folder': Path(folder).resolve(), 'net': words, 'settings': plan}
     page = report(learn, out/'report.html', {**notes, 'seconds': _seconds_since(start)})
     return model, page, float(learn.history[-1]['accuracy'])
 
 # %% ../nbs/59_report.ipynb #d7e8461c
+def _source_of(learn): return getattr(learn.backbone.model, 'weights_source', '')
+
 def _net_words(arch, weights, sz, model_args):
     words = [arch, *(f'{k}={v}' for k, v in model_args.items())]
     if weights:

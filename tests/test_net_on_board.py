@@ -194,7 +194,7 @@ class Hub(BaseHTTPRequestHandler):
         self.server.asked.append(self.path)
         at_hand = self.path.startswith(f'/timm/{lite0}.in1k/resolve/') and self.path.endswith('/model.safetensors')
         self.send_response(200 if at_hand else 404)
-        self.send_header('ETag', '"abc"')
+        self.send_header('ETag', f'"{self.server.etag}"')
         self.send_header('X-Repo-Commit', 'a'*40)
         self.send_header('Content-Length', str(len(self.server.content) if at_hand else 0))
         if not at_hand:
@@ -214,19 +214,24 @@ WITHOUT_PACKAGE = f"""
 import sys
 sys.modules['{PACKAGE}'] = None
 from imgcourse.features import create_backbone
-print(create_backbone('{lite0}').model.conv_stem.weight.mean().item())
+model = create_backbone('{lite0}').model
+print(model.conv_stem.weight.mean().item())
+print(model.weights_source)
 """
 
 
 @pytest.mark.e2e
-def test_without_the_package_the_hub_is_asked(tmp_path):
-    "A hub on this machine, with the weights as it has them, but for the first layer: a constant is added there."
+@pytest.mark.parametrize('etag', ['abc', 'right', 'another'])
+def test_without_the_package_the_hub_is_asked(tmp_path, etag):
+    """A hub on this machine, with the weights as it has them, but for the first layer: a constant is added there.
+    A file that is not what the hub has named is refused."""
     weights = {k: v.contiguous() for k, v in on_board_weights().items()}
     weights['conv_stem.weight'] = weights['conv_stem.weight'] + 1
     save_file(weights, tmp_path/'model.safetensors')
-    home = str(tmp_path/'home')
+    home, digest = str(tmp_path/'home'), hashlib.sha256((tmp_path/'model.safetensors').read_bytes()).hexdigest()
     with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
         server.content, server.asked = (tmp_path/'model.safetensors').read_bytes(), []
+        server.etag = {'right': digest, 'another': digest[::-1]}.get(etag, etag)
         Thread(target=server.serve_forever, daemon=True).start()
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'HF_HOME': home, 'TORCH_HOME': home,
                'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1',
@@ -234,8 +239,13 @@ def test_without_the_package_the_hub_is_asked(tmp_path):
         argv = [sys.executable, '-c', WITHOUT_PACKAGE]
         process = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=180)
         server.shutdown()
+    if etag == 'another':
+        assert 'WeightsError' in process.stderr and 'is damaged: its hash is' in process.stderr, process.stderr
+        return
     assert process.returncode == 0, (process.stderr, server.asked)
-    assert float(process.stdout) == pytest.approx(weights['conv_stem.weight'].mean().item(), rel=1e-4), server.asked
+    mean, source = process.stdout.split('\n')[:2]
+    assert float(mean) == pytest.approx(weights['conv_stem.weight'].mean().item(), rel=1e-4), server.asked
+    assert source == f'timm/{lite0}.in1k on the Hugging Face hub (sha256 {digest})'
     assert "fetched from timm's hub instead" in process.stderr
 
 
