@@ -300,9 +300,11 @@ def test_train_and_predict_in_the_terminal(few, tmp_path):
 @pytest.mark.e2e
 def test_nothing_is_written_over(few, tmp_path):
     (tmp_path/'imgcourse-net').mkdir()
+    (tmp_path/'imgcourse-net'/'notes.txt').write_text('mine')
+    (tmp_path/'imgcourse-net-2').mkdir() # a run that was killed has left it
     assert run('train', few, '--size', 64, '--epochs', 1, '--finetune', 1, cwd=tmp_path).returncode == 0
     assert (tmp_path/'imgcourse-net-2'/'model.safetensors').is_file()
-    assert not list((tmp_path/'imgcourse-net').iterdir())
+    assert [f.name for f in (tmp_path/'imgcourse-net').iterdir()] == ['notes.txt']
 
 
 @pytest.mark.e2e
