@@ -67,7 +67,6 @@ def empty_class(f): (f/'birds').mkdir()
 def heic(f): [(f/'birds').mkdir(), (f/'birds'/'1.heic').write_bytes(b'x')]
 def avif(f): [(f/'birds').mkdir(), *(Image.effect_noise((40, 40), 9 + k).save(f/'birds'/f'{k}.avif') for k in range(4))]
 def one_picture(f): draw(f/'birds'/'1.jpg', 77)
-def circle(f): (f/'cats'/'round').symlink_to(f)
 def dead_link(f): (f/'cats'/'dead.jpg').symlink_to('nothing')
 def hidden(f): (f/'cats'/'.hidden.jpg').write_bytes(b'')
 def loose(f): draw(f/'loose.jpg', 55)
