@@ -238,4 +238,4 @@ def _upright(name, content):
     try:
         return read_picture(io.BytesIO(content))
     except ValueError as e:
-        raise ValueError(f'{name}: {e}. Choose another file') from None
+        raise ValueError(f'{name}: {str(e).removeprefix("The picture: ")}. Choose another file') from None

@@ -371,7 +371,7 @@ def test_widgets_leave_notes(open_lesson, tmp_path):
     file = io.BytesIO()
     stripes(64, 48).save(file, 'png')
     choose('words.png', b'no picture at all')
-    expect(second).to_contain_text('words.png is no picture, or it is damaged', timeout=MINUTE)
+    expect(second).to_contain_text('words.png: this is not a picture', timeout=MINUTE)
     choose('cat.png', file.getvalue())
     answer = second.locator('img')
     expect(answer).to_be_visible(timeout=MINUTE)
