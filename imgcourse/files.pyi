@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = [
-    'whole_file', 'naming', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'check_name', 'printable',
+    'whole_file', 'naming', 'to_disk', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'check_name', 'printable',
 ]
 
 @contextmanager
@@ -15,6 +15,9 @@ def whole_file(file: str | Path) -> Iterator[Path]:
 @contextmanager
 def naming(file: str | Path, so: str) -> Iterator[None]:
     """Errors of the system that name no file (a full disk) name this one."""
+
+def to_disk(path: str | Path) -> None:
+    """When this returns, what was written is safe from a power failure; of a folder, which names are in it."""
 
 @contextmanager
 def whole_folder(folder: str | Path) -> Iterator[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .files import cache_dir, whole_file, whole_folder
+from .files import cache_dir, to_disk, whole_file, whole_folder
 from .pictures import ProgressBar, list_pictures, look_at, warn_user
 from .transforms import lite0, resnet34, resnext101_64
 
@@ -113,7 +113,10 @@ def download(
         file = dest if dest.exists() else part
         got = _file_hash(file, digest.split(':')[0])
         if got == digest:
-            return file.replace(dest)
+            to_disk(file)
+            file.replace(dest)
+            to_disk(dest.parent)
+            return dest
         if file == dest:
             raise DownloadError(f'{dest} is not the file of {url}: its hash is {got} instead of {digest}. Remove it.')
         part.unlink()

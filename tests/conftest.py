@@ -139,3 +139,37 @@ def wheel_bin(dist, tmp_path_factory):
     options = ['-q', '--no-deps', '--no-index', '--prefix', root, '--ignore-installed', '--force-reinstall']
     subprocess.run([sys.executable, '-m', 'pip', 'install', *options, wheel], check=True)
     return root/'bin'
+
+
+class Disk:
+    "Notes what is brought to the disk, and what gets its name when."
+    def __init__(self, monkeypatch):
+        self.events = []
+        self.watch(monkeypatch, 'sync', lambda: ())
+        self.watch(monkeypatch, 'fsync', lambda f: (os.fstat(f).st_ino, os.fstat(f).st_size))
+        for name in ('replace', 'rename'):
+            self.watch(monkeypatch, name, lambda one, other: (os.stat(one), Path(other)))
+
+    def watch(self, monkeypatch, name, seen):
+        real = getattr(os, name)
+        def noted(*args):
+            self.events.append((name, *seen(*args)))
+            return real(*args)
+        monkeypatch.setattr(os, name, noted)
+
+    def named(self):
+        "The names that were given. Each had its content on the disk before, and its folder followed."
+        names = []
+        for i, (what, *seen) in enumerate(self.events):
+            if what in ('sync', 'fsync'):
+                continue
+            (file, name), before, after = seen, self.events[:i], self.events[i + 1:]
+            assert ('fsync', file.st_ino, file.st_size) in before or ('sync',) in before, f'{name} may be empty'
+            folder = os.stat(name.parent).st_ino
+            assert any(e[:2] == ('fsync', folder) for e in after), f'{name} may be forgotten'
+            names.append(name.name)
+        return names
+
+
+@pytest.fixture
+def disk(monkeypatch): return Disk(monkeypatch)

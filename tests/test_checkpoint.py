@@ -406,6 +406,14 @@ def test_save_and_load(data, saved):
     assert same(state(saved), state(other)) and other.history == []
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere a folder cannot be brought to the disk')
+def test_a_power_failure_leaves_the_old_or_the_new(saved, disk):
+    saved.save('one')
+    saved.save_state('two')
+    saved.export('three.safetensors')
+    assert disk.named() == ['one.safetensors', 'two.safetensors', 'three.safetensors']
+
+
 def test_weights_of_a_head_fit_the_whole_net(data, saved):
     whole = learner(data, precompute=False)
     whole.load('saved')

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import pytest
-from imgcourse.files import whole_file
+from imgcourse.files import whole_file, whole_folder
 
 
 def names(folder): return sorted(os.listdir(folder))
@@ -27,6 +27,15 @@ def test_after_an_error_all_is_as_it_was(tmp_path, error):
     assert (tmp_path/'a.txt').read_text() == 'old' and names(tmp_path) == ['a.txt']
     if isinstance(error, OSError):
         assert str(tmp_path/'a.txt') in str(e.value) and 'nothing has changed' in str(e.value) and e.value.errno == 28
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere a folder cannot be brought to the disk')
+def test_a_power_failure_leaves_the_old_or_the_new(tmp_path, disk):
+    with whole_file(tmp_path/'a.txt') as new:
+        new.write_text('one')
+    with whole_folder(tmp_path/'b') as new:
+        (new/'c.txt').write_text('two')
+    assert disk.named() == ['a.txt', 'b']
 
 
 def test_what_a_killed_process_has_left_is_removed(tmp_path):

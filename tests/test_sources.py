@@ -101,6 +101,12 @@ def test_plain(server, tmp_path):
     assert len(server.asked) == 1, 'a file that is there is not fetched again'
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere a folder cannot be brought to the disk')
+def test_a_power_failure_leaves_the_whole_or_a_part(server, tmp_path, disk):
+    download(server.url(), tmp_path/'f', DIGEST)
+    assert disk.named() == ['f']
+
+
 @pytest.mark.parametrize('faults', [['truncate'], ['drop', 'truncate', 'drop'], ['busy', 'drop'], ['drop', 'no range']])
 def test_goes_on_where_it_stopped(server, tmp_path, faults):
     server.faults += faults

@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
@@ -262,18 +263,18 @@ SAVED_BOMBS = [
 
 
 def pool_of_bombs(folder, threads):
-    "Eight large files at once, with so many threads: together no more memory than one bound."
+    "Eight large files at once, with so many threads: each alone has room, two have not."
     import imgcourse.pictures
-    from imgcourse.pictures import look_at
+    from imgcourse.pictures import in_threads, read_pixels
     from concurrent.futures import ThreadPoolExecutor
-    files = []
-    for k in range(8):
-        files.append(Path(folder)/f'{threads} {k}.webp')
-        files[-1].write_bytes(lossless_webp(9_600, 9_000 + k))
+    file = Path(folder)/f'{threads} threads.webp'
+    file.write_bytes(lossless_webp(6_500, 6_500))
     pool = ThreadPoolExecutor(threads, 'imgcourse')
     imgcourse.pictures._threads = lambda pid: pool
-    bad = look_at(files).bad
-    return 'right' if not bad else refused(ValueError('\n'.join(bad.values())), *files)
+    shapes = {tuple(p.shape) for p in in_threads(partial(read_pixels, min_side=224), [file]*8)}
+    if shapes != {(3, 465, 465)}:
+        raise Silent(f'read as {shapes}')
+    return 'right'
 
 
 # ---- odd kinds
@@ -397,7 +398,7 @@ def make(folder, quick, rng):
         path = folder/f'{name}.{name.split()[0]}'.replace('.text', '.ppm')
         path.write_bytes(content)
         yield Trial(f'bomb: {name}', read_large, (str(path),), 30, MOST)
-    for args in SAVED_BOMBS[:3] if quick else SAVED_BOMBS:
+    for args in SAVED_BOMBS[:1] if quick else SAVED_BOMBS:
         yield Trial(f'large: {args[0]} {args[3]} {args[1]} × {args[2]}', saved_bomb, (str(folder), *args), 60, MOST)
     for threads in (4,) if quick else (2, 4, 16):
         yield Trial(f'eight large files, {threads} threads', pool_of_bombs, (str(folder), threads), 60, MOST)
