@@ -7,19 +7,30 @@ __all__ = ['log_loss']
 
 # %% ../nbs/92_all.ipynb #82fa7824
 import gc as _gc
+from contextlib import contextmanager as _contextmanager
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
-_enabled = _gc.isenabled()
-_gc.disable()
+from .files import whole_import as _whole_import
 
 class _Later(_ModuleType):
     "Stands for a module, and imports it when a name of it is first asked for."
     def __getattr__(self, name): return getattr(_import_module(self.__name__), name)
     def __setattr__(self, name, value): setattr(_import_module(self.__name__), name, value)
     def __dir__(self): return dir(_import_module(self.__name__))
+@_contextmanager
+def _paused_collector():
+    enabled = _gc.isenabled()
+    _gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            _gc.freeze() # together these two make old objects of the many new ones, which the collector looks at rarely
+            _gc.unfreeze()
+            _gc.enable()
 
 # %% ../nbs/92_all.ipynb #bfb4bd79
-try:
+with _whole_import(), _paused_collector():
     import os
     from pathlib import Path
     import numpy as np, torch
@@ -53,11 +64,6 @@ try:
     from imgcourse.inside import *
     from imgcourse.exercises import check, progress
     pd, plt, metrics = map(_Later, ('pandas', 'matplotlib.pyplot', 'sklearn.metrics'))
-finally:
-    if _enabled:
-        _gc.freeze() # together these two make old objects of the many new ones, which the collector looks at rarely
-        _gc.unfreeze()
-        _gc.enable()
 
 # %% ../nbs/92_all.ipynb #d0bb1489
 def log_loss(
@@ -70,7 +76,7 @@ def log_loss(
 
 _helpers = set('''
     as_bytes file_key in_threads look_at Looked picture_suffixes printable read_pixels text_hash use_free_cores
-    warn_user warn_of_doubts whole_file whole_folder naming folders_of_parts
+    warn_user warn_of_doubts whole_file whole_folder whole_import naming to_disk folders_of_parts
     steady_threads arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score

@@ -63,7 +63,7 @@ __all__ = [
     'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50', 'resnext101',
     'resnext101_64', 'resnext50', 'set_random_state', 'set_seed', 'shapes', 'sharp_figures', 'show_activations',
     'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images', 'show_lists', 'show_widget',
-    'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary', 'tfms_from_model', 'to_disk', 'to_rgb',
-    'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom', 'transforms_side_on', 'transforms_top_down',
-    'unpack', 'untouched', 'vgg16', 'vgg19',
+    'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary', 'tfms_from_model', 'to_rgb', 'torch',
+    'train_folder', 'transforms_basic', 'transforms_shear_zoom', 'transforms_side_on', 'transforms_top_down', 'unpack',
+    'untouched', 'vgg16', 'vgg19',
 ]

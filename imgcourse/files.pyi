@@ -5,6 +5,7 @@ from pathlib import Path
 
 __all__ = [
     'whole_file', 'naming', 'to_disk', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'check_name', 'printable',
+    'whole_import',
 ]
 
 @contextmanager
@@ -38,3 +39,7 @@ def check_name(name: str, what: str = 'name') -> str:
 
 def printable(name: str) -> str:
     """The same, with question marks for what cannot be printed."""
+
+@contextmanager
+def whole_import() -> Iterator[None]:
+    """Ctrl-C while something is imported within waits until that is done. Raises `KeyboardInterrupt` then."""

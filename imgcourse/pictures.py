@@ -18,15 +18,16 @@ from numbers import Integral, Real
 from pathlib import Path
 from threading import Condition, current_thread
 from typing import Any, BinaryIO, Literal, NamedTuple
-import numpy as np, psutil, simplejpeg, torch
-from fastcore.imports import in_notebook
-from PIL import ExifTags, Image, ImageOps
-from threadpoolctl import threadpool_limits
-from torch.utils.data import get_worker_info
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.v2.functional import pil_to_tensor
-from tqdm import tqdm
-from .files import cache_dir, file_key, printable, text_hash
+from .files import cache_dir, file_key, printable, text_hash, whole_import
+with whole_import():
+    import numpy as np, psutil, simplejpeg, torch
+    from fastcore.imports import in_notebook
+    from PIL import ExifTags, Image, ImageOps
+    from threadpoolctl import threadpool_limits
+    from torch.utils.data import get_worker_info
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+    from torchvision.transforms.v2.functional import pil_to_tensor
+    from tqdm import tqdm
 
 # %% ../nbs/50_pictures.ipynb #df7beffb
 def to_rgb(
@@ -643,6 +644,8 @@ def sharp_figures(
 
     def draw(fig):
         data = print_figure(fig, 'jpeg', dpi=2*fig.dpi, pil_kwargs={'quality': quality})
+        if not data: # nothing was drawn on it, perhaps because of an error
+            return None
         wide, high = Image.open(io.BytesIO(data)).size
         return data, {'width': wide//2, 'height': high//2}
 

@@ -69,3 +69,27 @@ def test_a_long_name(tmp_path):
     with whole_file(tmp_path/('x'*250)) as new:
         new.write_text('a')
     assert names(tmp_path) == ['x'*250]
+
+
+@pytest.mark.parametrize('first, then', [('torch.nn', 'imgcourse.pictures'), ('imgcourse.schedule', 'imgcourse.all')])
+def test_ctrl_c_while_libraries_are_loaded(first, then):
+    "They are loaded to their end, then it counts; the same line then does what it does."
+    code = f"""
+import os, signal, sys
+class Press:
+    def find_spec(name, *args):
+        if name == {first!r}:
+            sys.meta_path.remove(Press)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press)
+try:
+    from {then} import *
+except KeyboardInterrupt:
+    print('stopped')
+from {then} import *
+from {then} import read_picture
+import torch
+print(torch.ones(2).sum().item(), read_picture.__module__)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.split() == ['stopped', '2.0', 'imgcourse.pictures'], done.stderr

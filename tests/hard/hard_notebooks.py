@@ -40,18 +40,24 @@ class Kernel:
 
     def run(self, i, cell, interrupt_after=None):
         "The name of the error that the cell ended with, or ''."
-        timer = None
-        if interrupt_after is not None:
-            timer = threading.Timer(interrupt_after, self.interrupt)
-            timer.start()
-        self.client.execute_cell(cell, i)
-        if timer:
-            timer.cancel()
-            timer.join()
+        if interrupt_after is None:
+            self.client.execute_cell(cell, i)
+        else:
+            self.run_and_interrupt(i, cell, interrupt_after)
         return next((o.ename for o in cell.outputs if o.output_type == 'error'), '')
 
-    def interrupt(self):
-        os.kill(self.client.km.provisioner.pid, 2)
+    def run_and_interrupt(self, i, cell, seconds):
+        from nbclient.exceptions import CellTimeoutError
+        timer = threading.Timer(seconds, os.kill, (self.client.km.provisioner.pid, 2))
+        timer.start()
+        self.client.timeout = 60
+        try:
+            self.client.execute_cell(cell, i)
+        except CellTimeoutError: # it came when the kernel was about to say that it has ended, and that word was lost
+            pass
+        self.client.timeout = None
+        timer.cancel()
+        timer.join()
 
 
 def place(folder, name):
