@@ -145,13 +145,24 @@ class Classifier:
             x = self.tfm.finish(list(in_threads(self._sized, pictures[i:i + 64]))).to(device)
             if i == 0 and len(pictures) >= 256:
                 model = Frozen(self.model, engine_for(self.model, x[:1], len(pictures), exact=True))
-            out.append(model(x).float().cpu())
+            out.append(_said(model, x, self.shape))
         return torch.cat(out) if out else torch.empty(0, len(self.classes))
 
     def _sized(self, picture):
         side = self.tfm.min_side
         fast = self.tfm.takes_tensors and isinstance(picture, (str, os.PathLike))
         return self.tfm.sized(read_pixels(picture, side) if fast else as_picture(picture, side))
+
+# %% ../nbs/58_export.ipynb #f57434ee
+def _said(model, x, shape):
+    try:
+        return model(x).float().cpu()
+    except RuntimeError as e:
+        if not shape or tuple(x.shape[2:]) == tuple(shape):
+            raise
+        (h, w), (height, width) = x.shape[2:], shape
+        raise ValueError(f'The net was trained with pictures of {height}×{width} pixels and cannot take {h}×{w} '
+                         f'(height × width); resize them first ({str(e).splitlines()[0]})') from None
 
 # %% ../nbs/58_export.ipynb #15047ed8
 @patch

@@ -9,7 +9,7 @@ __all__ = ['whole_file', 'naming', 'to_disk', 'whole_folder', 'cache_dir', 'text
 # %% ../nbs/66_files.ipynb #06b9aad8
 import glob, hashlib, os, platform, re, shutil, signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -74,7 +74,13 @@ def _remove_what_is_left(folder, stem):
     for f in glob.glob(f'{glob.escape(str(folder/stem))}*.new', include_hidden=True):
         pid = f.rsplit('.', 2)[1].split('-')[-2]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            _remove(Path(f))
+            _remove_from_writers(Path(f), Path(f'{folder/stem}{os.getpid()}-{next(_number)}.new'))
+
+def _remove_from_writers(path, away):
+    "A process that the killed one had begun may still write into a folder; it finds it no more when it has moved."
+    with suppress(FileNotFoundError): # another has been faster
+        os.rename(path, away)
+        _remove(away)
 
 def _remove(path):
     if path.is_dir():

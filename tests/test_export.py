@@ -396,6 +396,8 @@ def test_small_pictures_that_stay_as_they_are(tmp_path, on_device):
     assert np.allclose(net.predict(x), learn.predict(), atol=1e-5)
     got, = onnxruntime.InferenceSession(learn.export(tmp_path/'net.onnx')).run(None, {'pixels': x})
     assert np.allclose(got, net.logits(x), atol=1e-5)
+    with pytest.raises(ValueError, match='trained with pictures of 32×32 pixels and cannot take 32×48'):
+        net.predict(np.zeros((3, 32, 48, 3), np.uint8))
 
 
 @pytest.mark.parametrize('tfm', [PictureTransform([], 32, *PLAIN), PictureTransform([], 20, *PLAIN)],

@@ -54,6 +54,23 @@ with whole_file({str(tmp_path/'a*.txt')!r}) as new:
     assert names(tmp_path) == ['.a.new', 'a*.txt']
 
 
+def test_what_a_killed_process_has_left_and_its_child_still_writes(tmp_path):
+    code = f"""
+import os, signal, subprocess, sys
+from imgcourse.files import whole_folder
+with whole_folder({str(tmp_path/'a')!r}) as new:
+    child = 'import sys; print(flush=True); [open(f"{{sys.argv[1]}}/{{k}}", "w").close() for k in range(10**6)]'
+    subprocess.Popen([sys.executable, '-c', child, new], stdout=subprocess.PIPE).stdout.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, '-c', code], check=False, stderr=subprocess.DEVNULL,
+                   env={**os.environ, 'PYTHONPATH': ':'.join(sys.path)})
+    assert len(names(tmp_path)) == 1
+    with whole_folder(tmp_path/'a') as new:
+        (new/'b.txt').write_text('whole')
+    assert names(tmp_path) == ['a'] and names(tmp_path/'a') == ['b.txt']
+
+
 def test_many_write_one_file_at_once(tmp_path):
     "They do not mix."
     def write(k):

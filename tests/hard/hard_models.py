@@ -86,6 +86,8 @@ def loaded(file, want=None, must=None):
         what = 'right'
     except WeightsError as e:
         what = refused(e, file)
+    except ValueError as e: # the net is whole, and says which pictures it takes
+        what = refused(e, '40×48')
     check_untouched(file)
     if must and what != must:
         raise Silent(f'{what} instead of {must}')
