@@ -1,7 +1,7 @@
 """Machines as people have them: little memory, one thread or 64, no home, no shared memory, another language, a closed
 standard input, packages that may only be read. The same results, or words that say what is missing."""
 import os
-
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -107,8 +107,6 @@ for _ in range(7):
 
 def no_shared_memory(folder):
     "Processes that load data need some; what is said when there is none names it."
-    if subprocess.run(['unshare', '-m', 'true'], capture_output=True).returncode:
-        return 'refused'
     hide = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=4k tmpfs /dev/shm && exec "$0" "$@"']
     loss(trained(folder, 'no shared memory', wrap=hide)) # threads do it
     done = trained(folder, 'no shared memory', wrap=hide, workers=2, precompute=False)
@@ -147,8 +145,6 @@ def command(folder, what, env=None, wrap=(), **how):
 
 def read_only_packages(folder):
     "As in a container, or where an administrator has installed them."
-    if subprocess.run(['unshare', '-m', 'true'], capture_output=True).returncode:
-        return 'refused'
     import imgcourse
     places = [sys.prefix, str(Path(imgcourse.__file__).parent)]
     mounts = ' && '.join(f'mount --bind "{p}" "{p}" && mount -o remount,bind,ro "{p}"' for p in places)
@@ -156,21 +152,28 @@ def read_only_packages(folder):
     return command(folder, 'read-only packages', wrap=wrap)
 
 
+def no_mounts():
+    "Why a process cannot have mounts of its own here, or ''."
+    if not shutil.which('unshare') or subprocess.run(['unshare', '-m', 'true'], capture_output=True).returncode:
+        return 'a process can have no mounts of its own here'
+    return ''
+
+
 def make(folder, quick, rng):
-    place = str(folder)
+    place, why = str(folder), no_mounts()
     yield Trial('little memory for a batch', little_memory, (place,), 120)
     yield Trial('a fork after threads', after_a_fork, (place, 'fork'), 120)
     if quick:
         return
     yield Trial('64 threads', threads, (place, 64), 200)
     yield Trial('processes that load data after threads', after_a_fork, (place, 'loaders'), 120)
-    yield Trial('no shared memory', no_shared_memory, (place,), 200)
     for home in ('/proc/nothing', ''):
         yield Trial(f'HOME={home}', no_home, (place, home), 120)
     c = {'LC_ALL': 'C', 'LANG': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}
     yield Trial('LANG=C', command, (place, 'in C', c), 200)
     yield Trial('standard input closed', closed_input, (place,), 200)
-    yield Trial('packages that may only be read', read_only_packages, (place,), 200)
+    for name, do in (('no shared memory', no_shared_memory), ('packages that may only be read', read_only_packages)):
+        yield f'{name}: {why}' if why else Trial(name, do, (place,), 200)
 
 
 def closed_input(folder): return command(folder, 'closed', wrap=['sh', '-c', 'exec "$0" "$@" <&-'])

@@ -128,7 +128,7 @@ def workers_of(process, script='script.py'):
     return [p for p in psutil.Process(process.pid).children(recursive=True) if script in ' '.join(p.cmdline())]
 
 
-def killed(folder, n, then, whole):
+def killed(folder, n, then):
     """One of `n` processes is killed. The others end within a minute and say why; `then` so many go on, to the end of a
     run that nothing has interrupted."""
     folder = Path(folder)
@@ -204,12 +204,12 @@ def two_hosts(folder):
 
 
 def make(folder, quick, rng):
-    yield Trial('one of 2 is killed, 2 go on', killed, (str(folder), 2, 2, 1), 300)
+    yield Trial('one of 2 is killed, 2 go on', killed, (str(folder), 2, 2), 300)
     if quick:
         return
     yield Trial('2 processes are one', same, (str(folder), 2), 300)
     yield Trial('4 processes are one', same, (str(folder), 4), 400)
     for n, then in ((2, 1), (4, 2), (2, 4)):
-        yield Trial(f'one of {n} is killed, {then} go on', killed, (str(folder), n, then, 1), 400)
+        yield Trial(f'one of {n} is killed, {then} go on', killed, (str(folder), n, then), 400)
     why = hosts()
     yield why or Trial('two hosts', two_hosts, (str(folder),), 400)
