@@ -7,7 +7,8 @@ __all__ = ['TensorBoard']
 
 # %% ../nbs/60_tensorboard.ipynb #9325f25e
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 import torch
 from fastcore.basics import patch
@@ -48,9 +49,16 @@ class TensorBoard(Callback):
 
     def after_epoch(self, learn):
         self.epochs += 1
-        self.write(lambda: self.write_batches(), lambda: self.write_epoch(learn))
+        if self.writer:
+            with self.or_end():
+                self.write_batches()
+                self.write_epoch(learn)
 
-    def after_fit(self, learn): self.write(lambda: self.write_batches(), lambda: self.writer.close())
+    def after_fit(self, learn):
+        if self.writer:
+            with self.or_end():
+                self.write_batches()
+                self.writer.close()
 
 # %% ../nbs/60_tensorboard.ipynb #7cb83356
 @patch
@@ -70,14 +78,11 @@ def open_log(
         self.write_net(learn)
 
 @patch
-def write(
-    self: TensorBoard,
-    *parts: Callable, # each writes something
-) -> None:
-    "If the disk is full, say, the log ends, but not the training."
+@contextmanager
+def or_end(self: TensorBoard) -> Iterator[None]:
+    "If something cannot be written within (the disk is full, say), the log ends, but not the training."
     try:
-        for part in parts if self.writer else ():
-            part()
+        yield
     except OSError as e:
         warn_user(f'{self.log_dir} cannot be written ({e.strerror or e}): the log ends, the training goes on')
         self.writer = None

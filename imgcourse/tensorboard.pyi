@@ -1,5 +1,5 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
-from collections.abc import Callable
+from collections.abc import Iterator
 from imgcourse.learner import Callback, Learner
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class TensorBoard(Callback):
     def after_fit(self, learn): ...
     def open_log(self, learn: Learner) -> None:
         """Begin a log, or go on with it."""
-    def write(self, *parts: Callable) -> None:
-        """If the disk is full, say, the log ends, but not the training."""
+    def or_end(self) -> Iterator[None]:
+        """If something cannot be written within (the disk is full, say), the log ends, but not the training."""
     def write_batches(self) -> None:
         """Write what was noted of each batch."""
     def write_epoch(self, learn: Learner) -> None:
