@@ -171,11 +171,11 @@ def backbone(folder):
     return str(file)
 
 
-PLACES = [ # and how much room a second try needs, in kilobytes
+PLACES = [
     saves, saves_state, keeps_checkpoints, keeps_the_best, exports, exports_onnx, writes_a_report, keeps_features,
     draws_sketches, unpacks, downloads, notes_progress, trains_a_folder, writes_tensorboard,
 ]
-QUICK = [p for p in PLACES if p != exports_onnx] # that takes as long as five others
+NEW = draws_sketches, unpacks # they do not write over what is there
 
 
 def full(folder, place, leave, old):
@@ -187,8 +187,6 @@ def full(folder, place, leave, old):
             do = place(disk)
             if old:
                 do()
-                if place in (draws_sketches, unpacks):
-                    return 'right' # they do not write over what is there
             before = contents(disk)
             fill(leave)
             try:
@@ -285,15 +283,21 @@ def no_rights_for(folder, what):
     return refused(ValueError(done.stdout), file, 'Permission denied')
 
 
+def full_disks(quick):
+    "What is written, how many kilobytes are left, and is it there already?"
+    if quick: # ONNX takes as long as five others
+        return [(place, 0, place not in NEW) for place in PLACES if place != exports_onnx]
+    return [(place, leave, old) for place in PLACES for leave in (0, 4, 60) for old in (False, True)
+            if not (old and place in NEW)]
+
+
 def make(folder, quick, rng):
     why = can_mount()
     if why:
         yield why
-    for place in [] if why else QUICK if quick else PLACES:
-        for leave in (0,) if quick else (0, 4, 60):
-            for old in (True,) if quick else (False, True):
-                yield Trial(f'full disk: {place.__name__}, {leave} kB left, {"" if old else "no "}old file', full,
-                            (str(folder), place, leave, old), 120)
+    for place, leave, old in [] if why else full_disks(quick):
+        yield Trial(f'full disk: {place.__name__}, {leave} kB left, {"" if old else "no "}old file', full,
+                    (str(folder), place, leave, old), 120)
     if sys.platform == 'linux':
         for warm in (True, False):
             yield Trial(f'a {"warm" if warm else "cold"} cache that may only be read', read_only_cache,

@@ -86,7 +86,7 @@ EVIL = '<img src=x onerror=alert(1)>', '"><b onmouseover=alert(2)>', "{{ 7*7 }} 
 def report_escapes(folder):
     "Classes and files with such names, and a folder."
     from imgcourse.report import train_folder
-    folder = Path(folder)/'<i>report'
+    folder = Path(folder)/'<i>report {{ 7*7 }}'
     pictures = two_classes(folder/'pictures', 10)
     (pictures/'cats').rename(pictures/EVIL[0])
     (pictures/'dogs').rename(pictures/EVIL[1])
@@ -94,11 +94,9 @@ def report_escapes(folder):
         f.rename(f.with_name(f'{EVIL[k % 4]}{k}.jpg'))
     _, page, _ = train_folder(pictures, folder/'out', 'test_resnet', sz=32, epochs=1, bs=4, weights=backbone(folder))
     text = page.read_text(encoding='utf-8')
-    for evil in (*EVIL[:2], '<i>report'):
+    for evil in (*EVIL[:2], folder.name):
         if evil in text or evil not in html.unescape(text):
             raise Silent(f'{evil} stands in the page as it is, or not at all')
-    if '49' in re.findall(r'[^<>]*7\*7[^<>]*|\b49\b {% raw', text):
-        raise Silent('a name was taken as a template')
     if re.search(r'<script|src="http|href="http', text):
         raise Silent('the page asks for something')
     return 'right'
