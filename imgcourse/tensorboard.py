@@ -56,9 +56,7 @@ class TensorBoard(Callback):
 
     def after_fit(self, learn):
         if self.writer:
-            with self.or_end():
-                self.write_batches()
-                self.writer.close()
+            self.close_log()
 
 # %% ../nbs/60_tensorboard.ipynb #7cb83356
 @patch
@@ -76,6 +74,13 @@ def open_log(
     self.groups = [lrs.index(lr) for lr in dict.fromkeys(lrs)] # one for each rate
     if first:
         self.write_net(learn)
+
+@patch
+def close_log(self: TensorBoard) -> None:
+    "Write what is left, and end it."
+    with self.or_end():
+        self.write_batches()
+        self.writer.close()
 
 @patch
 @contextmanager

@@ -30,6 +30,8 @@ class TensorBoard(Callback):
     def after_fit(self, learn): ...
     def open_log(self, learn: Learner) -> None:
         """Begin a log, or go on with it."""
+    def close_log(self) -> None:
+        """Write what is left, and end it."""
     def or_end(self) -> Iterator[None]:
         """If something cannot be written within (the disk is full, say), the log ends, but not the training."""
     def write_batches(self) -> None:
