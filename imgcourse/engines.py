@@ -8,7 +8,7 @@ __all__ = ['fold_batchnorm', 'fast_dtype', 'at_once', 'checked_engine', 'Frozen'
 # %% ../nbs/65_engines.ipynb #89e37ff8
 import logging, os, platform, time, warnings
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +18,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 import torch
 from fastcore.basics import patch
+from filelock import FileLock
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .files import cache_dir, text_hash
@@ -249,11 +250,30 @@ def _noted(net, x, dtype, n):
     versions = [version_of(p) for p in ('torch', 'onnxruntime', 'openvino')]
     kind = repr(net), tuple(x.shape[1:]), dtype, _processor(), versions
     note = cache_dir()/'engines'/text_hash(repr(kind))
+    if name := _read(note, dtype):
+        return name
+    if n < _few or len(_entries(dtype)) < 2 or _hooked(net):
+        return None
+    with _turn():
+        return _read(note, dtype) or _race(net, x, dtype, n, note)
+
+def _read(note, dtype):
     if note.is_file() and (name := note.read_text()) in _entries(dtype):
         return name
+
+@contextmanager
+def _turn():
+    "Of two processes the second waits, and finds what the first has noted."
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        lock = FileLock(cache_dir()/'engines.lock').acquire()
+    except OSError: # a cache that cannot be written
+        lock = nullcontext()
+    with lock:
+        yield
+
+def _race(net, x, dtype, n, note):
     first, *others = _entries(dtype)
-    if n < _few or not others or _hooked(net):
-        return None
     if note not in _of_torch:
         _of_torch[note] = _seconds(net, x, first)
     if n*_of_torch[note] < _short:
