@@ -235,7 +235,9 @@ def _answer(then, name, content, **_):
 
 def _upright(name, content):
     from imgcourse.pictures import read_picture # brings torch, which the figures above do without
+    file = io.BytesIO(content)
+    file.name = name # for the message
     try:
-        return read_picture(io.BytesIO(content))
+        return read_picture(file)
     except ValueError as e:
-        raise ValueError(f'{name}: {str(e).removeprefix("The picture: ")}. Choose another file') from None
+        raise ValueError(f'{e}. Choose another file') from None

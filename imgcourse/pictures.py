@@ -72,13 +72,13 @@ class PictureError(ValueError):
     "A file that cannot serve as a picture. The message names each file and what is wrong with it."
 
 def read_picture(
-    path: str | Path | BinaryIO, # the file, or what has been read of one: `io.BytesIO(content)`
+    path: str | Path | BinaryIO, # the file, or its content: `io.BytesIO(content)`, with or without a `name`
     # the size in pixels that is needed: the picture may come smaller than it is, with both sides at least this long
     min_side: int | None = None,
 ) -> Image.Image: # mode RGB, upright
     """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels,
     a strip over 50 times as long as wide, or so large that reading it would take over 1.5 GB."""
-    name = path if isinstance(path, (str, os.PathLike)) else 'The picture'
+    name = path if isinstance(path, (str, os.PathLike)) else getattr(path, 'name', 'The picture')
     try:
         # not by name: Pillow would map TIFFs into memory and garble turned ones
         with (path if name != path else _open_file(path)) as f, _opened(f) as im:
