@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np, torch
 from accelerate import PartialState, skip_first_batches
 from fastcore.basics import patch
+from .batches import keep_random_state
 from .features import OPTIMIZER, WeightsError, read_whole, set_weights, write_whole
 from .files import check_name
 from .learner import Callback, Learner
@@ -46,7 +47,8 @@ def _write_run(learn, file, about):
     scaler = getattr(learn.accelerator, 'scaler', None)
     cbs = {n: {k: getattr(cb, k) for k in cb.keep if hasattr(cb, k)} for n, cb in _named(learn.run_cbs).items()}
     training = {**about, 'groups': opt['param_groups'], 'plain': {k: v for k, v in state.items() if k not in tensors},
-                'callbacks': cbs, 'history': learn.history, 'seed': learn.sampler.seed,
+                'optimizer': type(learn.opt).__name__, 'callbacks': cbs, 'history': learn.history,
+                'seed': learn.sampler.seed,
                 'scaler': scaler.state_dict() if scaler else None, 'random': random_state()}
     tensors = {f'{OPTIMIZER}{k}': v for k, v in tensors.items()}
     write_whole({**learn.full.state_dict(), **tensors}, file, {**learn.identity(), 'training': training})
@@ -58,16 +60,40 @@ def _named(cbs):
 # %% ../nbs/56_checkpoints.ipynb #6957eba1
 def _read_run(file):
     """What `_write_run` wrote beside the weights: the optimizer's state and all else. Raises `WeightsError` if the file
-    is missing or damaged, or holds weights alone."""
+    is missing or damaged, or holds weights alone, or a state that nobody could go on from."""
     tensors, about = read_whole(file)
     if 'training' not in about:
         raise WeightsError(f'{file} holds weights, but no state of a training')
-    kept, state = about['training'], defaultdict(dict)
+    try:
+        return _optimizer_state(tensors, about['training']), _checked(about['training'])
+    except Exception as e: # whatever somebody may have written there
+        why = f'{type(e).__name__}: {e}'[:200]
+        raise WeightsError(f'{file} holds no state that a training could go on from ({why})') from None
+
+def _optimizer_state(tensors, kept):
+    state = defaultdict(dict)
     tensors = {k.removeprefix(OPTIMIZER): v for k, v in tensors.items() if k.startswith(OPTIMIZER)}
     for name, v in {**tensors, **kept['plain']}.items():
         i, k = name.split('.', 1)
         state[int(i)][k] = v
-    return {'state': dict(state), 'param_groups': kept['groups']}, kept
+    return {'state': dict(state), 'param_groups': kept['groups']}
+
+_kinds_kept = {'optimizer': str, 'groups': list, 'callbacks': dict, 'history': list, 'seed': int | None,
+               'random': dict}
+
+def _checked(kept):
+    for name, kind in _kinds_kept.items():
+        if not isinstance(kept[name], kind):
+            raise TypeError(f'{name} is {kept[name]!r:.50}')
+    for part in (*kept['groups'], *kept['history'], *kept['callbacks'].values()):
+        if not isinstance(part, dict):
+            raise TypeError(f'{part!r:.50} stands where names and values should')
+    _sizes(kept['groups'])
+    with keep_random_state():
+        set_random_state(kept['random'])
+    return kept
+
+def _sizes(groups): return [len(g['params']) for g in groups]
 
 
 # %% ../nbs/56_checkpoints.ipynb #e38d181b
@@ -104,12 +130,17 @@ def load_state(
     Raises `WeightsError` that says what is missing, damaged or differs; then nothing is changed."""
     file, (tensors, _) = self.weights_file(name), self.read_weights(name)
     kept = _read_run(file)
-    if hasattr(self, 'opt') and _sizes(self.opt.param_groups) != _sizes(kept[0]['param_groups']):
-        raise WeightsError(f'The state in {file} belongs to a training of other layers')
+    if hasattr(self, 'opt'):
+        _check_optimizer(self.opt, *kept, file)
     set_weights(self.full, tensors, file)
     _put_back(self, *kept)
 
-def _sizes(groups): return [len(g['params']) for g in groups]
+def _check_optimizer(opt, state, about, file):
+    if _sizes(opt.param_groups) != _sizes(state['param_groups']):
+        raise WeightsError(f'The state in {file} belongs to a training of other layers')
+    if type(opt).__name__ != about['optimizer']:
+        raise WeightsError(f'The state in {file} belongs to the optimizer {about["optimizer"]}, '
+                           f'and this training has {type(opt).__name__}')
 
 # %% ../nbs/56_checkpoints.ipynb #30e5280a
 class Checkpoint(Callback):
@@ -143,7 +174,7 @@ class Checkpoint(Callback):
             _check_damaged(file, self.name)
             warn_user(f'{e}. It was passed over')
             return None
-        if 'number' not in kept[1]:
+        if not _is_checkpoint(kept[1]):
             raise _other_file(file, self.name)
         return kept
 
@@ -159,6 +190,7 @@ def go_on(
     "Go on from a checkpoint. Raises `ValueError` if it belongs to another plan."
     about = kept[1]
     _check_plan(self.run_plan, about['plan'], f'{self.name!r} in {learn.models_path}')
+    _check_optimizer(learn.opt, *kept, self.file(learn, slot))
     learn.load(f'{self.name}.{slot}')
     self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
     learn.sampler.seed = about['seed']
@@ -201,6 +233,10 @@ def _check_damaged(file, name):
         return
     raise _other_file(file, name)
 
+def _is_checkpoint(about):
+    places = [about.get(k) for k in ('number', 'epoch', 'batch')]
+    return all(isinstance(n, int) for n in places) and isinstance(about.get('plan'), dict)
+
 def _other_file(file, name):
     return ValueError(f'{file} is no checkpoint of a run, and would be written over; give the run a name of its own, '
                       f"resume='other', or move that file away")
@@ -231,8 +267,9 @@ def before_batch(self: Checkpoint, learn: Learner) -> None:
 def put_back(self: Checkpoint, learn: Learner) -> None:
     "Put back what callbacks, optimizer and random numbers were."
     for name, cb in _named(learn.run_cbs).items():
-        for k, v in self.kept[1]['callbacks'].get(name, {}).items():
-            setattr(cb, k, v)
+        kept = self.kept[1]['callbacks'].get(name, {})
+        for k in kept.keys() & set(cb.keep):
+            setattr(cb, k, kept[k])
     _put_back(learn, *self.kept)
     self.kept = None
 

@@ -178,8 +178,9 @@ def copy_lessons(
     return [_copy(source/n, folder/n) for n in sorted(names) if n.stem != 'index' and not (folder/n).exists()]
 
 def _copy_figures(source, folder):
-    if (source/'figures').is_dir():
-        shutil.copytree(source/'figures', folder/'figures', dirs_exist_ok=True)
+    for f in (source/'figures').glob('*'):
+        with whole_file(folder/'figures'/f.name) as new:
+            shutil.copy(f, new)
 
 def _copy(file, to):
     import nbformat.sign

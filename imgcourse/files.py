@@ -108,8 +108,13 @@ def whole_folder(
 
 # %% ../nbs/66_files.ipynb #0a4d6384
 def cache_dir() -> Path: # `$IMGCOURSE_CACHE`, or `imgcourse` in the user's cache folder
-    "The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."
-    return Path(os.environ.get('IMGCOURSE_CACHE') or xdg_cache_home()/'imgcourse')
+    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again. Raises
+    `OSError` if there is no home folder and none is named."""
+    try:
+        return Path(os.environ.get('IMGCOURSE_CACHE') or xdg_cache_home()/'imgcourse')
+    except RuntimeError: # of a user without one
+        raise OSError('There is no home folder, where features and notes could be kept; IMGCOURSE_CACHE names another '
+                      'folder') from None
 
 def text_hash(
     text: str, # a name, say; it may hold bytes that are no text

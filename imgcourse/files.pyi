@@ -26,7 +26,8 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     then, and `OSError` that names it; then nothing has changed."""
 
 def cache_dir() -> Path:
-    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again."""
+    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again.
+    Raises `OSError` if there is no home folder and none is named."""
 
 def text_hash(text: str) -> str:
     """A short fingerprint of a text."""

@@ -204,9 +204,10 @@ def apply(
     if len({to for _, to in moves}) < len(moves):
         raise FileExistsError(f'Two of the files would get the same name in {removed}; rename one of them first')
     for file, to in moves:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(file, to)
-    self.choice |= {str(file): 'keep' for file, _ in moves}
+        with whole_file(to) as new:
+            shutil.copy2(file, new)
+        file.unlink()
+        self.choice[str(file)] = 'keep'
     return moves
 
 def _target(row, removed):

@@ -485,6 +485,67 @@ def test_a_state_of_other_layers(data):
     assert same(state(other), before)
 
 
+def test_a_state_of_another_optimizer(data):
+    learn = learner(data)
+    learn.fit(.01, 1)
+    learn.save_state('kept')
+    other = learner(data, seed=2, opt_fn=torch.optim.Adam)
+    other.fit(.01, 1)
+    before = state(other)
+    with pytest.raises(WeightsError, match=r'optimizer SGD, and this training has Adam'):
+        other.load_state('kept')
+    assert same(state(other), before)
+
+
+@pytest.mark.parametrize('part, value', [
+    ('optimizer', None), ('groups', []), ('groups', [{}]), ('groups', [1]), ('groups', None), ('plain', None),
+    ('plain', {'x.step': 1}), ('plain', {'0': 1}), ('callbacks', [1]), ('callbacks', {'BnFreeze 0': 3}),
+    ('history', {}), ('history', [1]), ('seed', '1'), ('random', {}), ('random', None),
+    ('random', {'python': [3, [1], None], 'numpy': [], 'torch': []}), ('epoch', '1'), ('number', None), ('plan', [])])
+def test_states_that_somebody_made_up(data, part, value):
+    "Checksum and all."
+    learn = learner(data)
+    learn.fit(.01, 1, resume='mine')
+    for file in Path('models').glob('mine.*'):
+        tensors, about = read_whole(file)
+        about['training'][part] = value
+        write_whole(tensors, file, about)
+    before = state(learn)
+    with pytest.raises(ValueError, match=r'mine\.[01]\.safetensors (is no checkpoint of a run|belongs to)'):
+        learn.fit(.01, 1, resume='mine')
+    if part not in ('epoch', 'number', 'plan'): # these are no part of a state that is kept between trainings
+        drawn = torch.get_rng_state()
+        with pytest.raises(WeightsError, match=r'mine\.1\.safetensors .*(holds no state|other layers)'):
+            learn.load_state('mine.1')
+        assert torch.equal(torch.get_rng_state(), drawn)
+    assert same(state(learn), before)
+
+
+def test_what_a_state_says_of_callbacks_changes_no_more_than_they_keep(data):
+    learn = learner(data)
+    learn.fit(.01, 1, cbs=SaveBest('best'), resume='mine')
+    for file in Path('models').glob('mine.*'):
+        tensors, about = read_whole(file)
+        about['training']['callbacks'] = {name: {**kept, 'after_epoch': 1, 'name': '../x'}
+                                          for name, kept in about['training']['callbacks'].items()}
+        write_whole(tensors, file, about)
+    best = SaveBest('best')
+    learner(data).fit(.01, 1, cbs=best, resume='mine')
+    assert best.name == 'best' and callable(best.after_epoch)
+
+
+def test_names_that_differ_by_a_part(data, saved):
+    "One does not write over the other."
+    saved.save('best.state')
+    other = learner(data, seed=2)
+    other.save('best')
+    back = learner(data, seed=3)
+    back.load('best.state')
+    assert same(state(back), state(saved))
+    back.load('best')
+    assert same(state(back), state(other))
+
+
 def refuses_weights(learn, name, message):
     before, history = state(learn), [*learn.history]
     with pytest.raises(WeightsError, match=message):

@@ -25,20 +25,22 @@ def main():
     parser.add_argument('--quick', action='store_true', help='a share of at most five minutes')
     parser.add_argument('--seed', type=int, default=19, help='of what is drawn at random (%(default)s)')
     args = parser.parse_args()
+    if sys.platform != 'linux':
+        parser.error('the trials are made for Linux: its /proc says how much memory they take')
     unknown = set(args.areas) - {a.name for a in AREAS}
     if unknown:
         parser.error(f'there is no area {", ".join(unknown)}')
     chosen, start = [a for a in AREAS if not args.areas or a.name in args.areas], time.perf_counter()
     share = 'a quick share' if args.quick else 'all trials'
     print(f'{share} of {", ".join(a.name for a in chosen)}; seed {args.seed}', flush=True)
-    with tempfile.TemporaryDirectory(prefix='hard-') as folder:
+    with tempfile.TemporaryDirectory(prefix='hard-', ignore_cleanup_errors=True) as folder:
         os.environ['IMGCOURSE_CACHE'] = f'{folder}/cache'
         for area in chosen:
             place = Path(folder)/area.name
             place.mkdir()
             print(f'{area.name} …', flush=True)
             area.run(place, args.quick, args.seed)
-    print_table(chosen)
+        print_table(chosen)
     bad = sum(len(a.bad()) for a in chosen)
     print(f'{sum(len(a.outcomes) for a in chosen)} trials in {time.perf_counter() - start:.0f} s, {bad} bad')
     return 1 if bad or not all(a.outcomes for a in chosen) else 0

@@ -2,6 +2,7 @@
 message names the file; what was there is unharmed; nothing is left that keeps the disk full; with room again, the same
 command goes on."""
 import ctypes
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 import numpy as np
-from hard_folders import two_classes
+import onnx
+from PIL import Image
+from hard_folders import read, split_as, two_classes
 from trials import Lost, Silent, Trial, refused
 
 
@@ -50,10 +53,27 @@ def contents(folder):
     return {f: f.read_bytes() for f in folder.rglob('*') if f.is_file() and f.name != 'filler'}
 
 
+def check_whole(disk):
+    "What has its final name is whole."
+    from imgcourse.features import read_whole
+    for f in contents(disk):
+        if f.suffix == '.safetensors':
+            read_whole(f)
+        elif f.suffix == '.onnx':
+            onnx.checker.check_model(f)
+        elif f.suffix == '.html':
+            assert f.read_text(encoding='utf-8').rstrip().endswith('</html>')
+        elif f.suffix in ('.json', '.ipynb'):
+            assert json.loads(f.read_text(encoding='utf-8'))
+        elif f.suffix in ('.jpg', '.png'):
+            Image.open(f).load()
+        elif f.parent.name == 'unpacked':
+            assert len(f.read_bytes()) == 20_000
+
+
 # ---- places that write; each gets the disk and gives what it is to do
 def learner(disk, precompute=True):
     from imgcourse.all import ConvLearner, set_seed
-    from hard_folders import read
     set_seed(3)
     pictures = disk.parent/f'pictures {os.getpid()}'
     if not pictures.exists():
@@ -150,6 +170,44 @@ def notes_progress(disk):
     return do
 
 
+def copies_lessons(disk):
+    from imgcourse.cli import copy_lessons
+    return lambda: copy_lessons(disk/'lessons')
+
+
+def runs_a_notebook(disk):
+    from imgcourse.cli import run
+    return lambda: run('66', disk/'out', jobs=1)
+
+
+def keeps_cycles(disk):
+    return lambda: learner(disk).fit(.01, 2, cycle_len=1, cycle_save_name='c')
+
+
+def keeps_a_photo(disk):
+    from imgcourse.own import _keep
+    content = (two_classes(disk.parent/f'photos {os.getpid()}', 1)/'cats'/'0.jpg').read_bytes()
+    return lambda: _keep(disk/'collected', 'mug', 'a.jpg', content)
+
+
+def moves_pictures(disk):
+    "To this disk, from another."
+    from imgcourse.all import Cleaner, ConvLearner, Interpretation
+    pictures = two_classes(disk.parent/f'to clean {disk.name}')
+    split_as(pictures, 'train', 'valid')
+    data, _ = read(pictures)
+    learn = ConvLearner.pretrained('test_resnet', data, weights=False).silent()
+    cleaner = Cleaner(Interpretation(data, learn.predict()), 4)
+    cleaner.choice = dict.fromkeys(cleaner.choice, 'delete')
+    def do():
+        try:
+            cleaner.apply(disk/'removed')
+        finally:
+            if len([*pictures.rglob('*.jpg'), *disk.rglob('*.jpg')]) != 12:
+                raise Lost('a picture is gone, or there twice')
+    return do
+
+
 def trains_a_folder(disk):
     from imgcourse.report import train_folder
     learner(disk)
@@ -174,8 +232,11 @@ def backbone(folder):
 PLACES = [
     saves, saves_state, keeps_checkpoints, keeps_the_best, exports, exports_onnx, writes_a_report, keeps_features,
     draws_sketches, unpacks, downloads, notes_progress, trains_a_folder, writes_tensorboard,
+    copies_lessons, runs_a_notebook, keeps_cycles, keeps_a_photo, moves_pictures,
 ]
-NEW = draws_sketches, unpacks # they do not write over what is there
+ONCE = ( # a second time, nothing is written
+    draws_sketches, unpacks, keeps_checkpoints, keeps_features, downloads, notes_progress, moves_pictures,
+)
 
 
 def full(folder, place, leave, old):
@@ -193,10 +254,12 @@ def full(folder, place, leave, old):
                 do()
                 what = 'right'
             except (OSError, ValueError) as e:
-                what = refused(e, disk)
+                what = refused(e, disk, 'No space left')
                 check_left(disk, before, place)
+            check_whole(disk)
             free()
             do() # goes on
+            check_whole(disk)
             return what
         finally:
             os.environ['IMGCOURSE_CACHE'] = cache
@@ -285,10 +348,10 @@ def no_rights_for(folder, what):
 
 def full_disks(quick):
     "What is written, how many kilobytes are left, and is it there already?"
-    if quick: # ONNX takes as long as five others
-        return [(place, 0, place not in NEW) for place in PLACES if place != exports_onnx]
+    if quick: # ONNX and notebooks take as long as five others
+        return [(place, 0, place not in ONCE) for place in PLACES if place not in (exports_onnx, runs_a_notebook)]
     return [(place, leave, old) for place in PLACES for leave in (0, 4, 60) for old in (False, True)
-            if not (old and place in NEW)]
+            if not (old and place in ONCE)]
 
 
 def make(folder, quick, rng):

@@ -60,6 +60,14 @@ class Kernel:
         timer.join()
 
 
+def run_all(kernel, cells, *allowed):
+    "Each ends without an error, or with an allowed one."
+    for i, cell in cells:
+        error = kernel.run(i, cell)
+        if error not in ('', *allowed):
+            raise Silent(f'cell {i} ended with {error}: {cell.source[:80]!r}')
+
+
 def place(folder, name):
     folder = Path(folder)/name
     folder.mkdir()
@@ -77,20 +85,14 @@ def interrupted(folder, name, seed):
             error = kernel.run(i, cell, interrupt_after=rng.choice((.05, .2, .5, 1, 2))*rng.random())
             if error not in ('', 'KeyboardInterrupt'):
                 raise Silent(f'cell {i} ended with {error}: {cell.source[:80]!r}')
-            error = kernel.run(i, cell)
-            if error:
-                raise Silent(f'cell {i}, run again, ended with {error}: {cell.source[:80]!r}')
+            run_all(kernel, [(i, cell)])
     return 'right'
 
 
 def twice(folder, name):
     "Each cell is run twice."
     with Kernel(notebook(name), place(folder, f'{name} twice'), warm_cache(folder)) as kernel:
-        for i, cell in kernel.cells:
-            for time_ in ('first', 'second'):
-                error = kernel.run(i, cell)
-                if error:
-                    raise Silent(f'cell {i} ended with {error} the {time_} time: {cell.source[:80]!r}')
+        run_all(kernel, [one for one in kernel.cells for _ in range(2)])
     return 'right'
 
 
@@ -99,10 +101,19 @@ def out_of_order(folder, name, seed):
     with Kernel(notebook(name), place(folder, f'{name} in disorder {seed}'), warm_cache(folder)) as kernel:
         first, rest = kernel.cells[:3], kernel.cells[3:]
         random.Random(seed).shuffle(rest)
-        for i, cell in (*first, *rest):
-            error = kernel.run(i, cell)
-            if error not in ('', 'NameError', 'AttributeError', 'ValueError'):
-                raise Silent(f'cell {i} ended with {error}: {cell.source[:80]!r}')
+        run_all(kernel, [*first, *rest], 'NameError', 'AttributeError', 'ValueError')
+    return 'right'
+
+
+def restarted(folder, name):
+    "A new kernel in the middle of a lesson: what is missing is named, and from its top the lesson runs in that kernel."
+    where, nb = place(folder, f'{name} restarted'), notebook(name)
+    with Kernel(nb, where, warm_cache(folder)) as kernel:
+        middle = len(kernel.cells)//2
+        run_all(kernel, kernel.cells[:middle])
+    with Kernel(nb, where, warm_cache(folder)) as kernel:
+        run_all(kernel, kernel.cells[middle:], 'NameError')
+        run_all(kernel, kernel.cells)
     return 'right'
 
 
@@ -180,3 +191,4 @@ def make(folder, quick, rng):
         yield Trial(f'cells twice: {name}', twice, (where, name), 500)
     for name in ('02_', '03'):
         yield Trial(f'out of order: {name}', out_of_order, (where, name, 7), 300)
+    yield Trial('restarted in the middle: 02_', restarted, (where, '02_'), 300)

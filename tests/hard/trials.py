@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import sys
 import time
 import traceback
@@ -71,6 +72,7 @@ def _begin_peak():
 
 def _work(connection):
     "Life of a worker: trials come, outcomes go. What they print is not wanted."
+    os.setpgrp() # with the programs that trials start
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     import imgcourse.pictures # noqa: F401, its time and memory are no trial's
@@ -100,25 +102,31 @@ class Worker:
         self.process = context.Process(target=_work, args=(theirs,), daemon=False)
         self.process.start()
         theirs.close()
-        self.busy = False
+        self.busy = True
+        if not wait([self.connection], 120):
+            raise EOFError
         self.connection.recv()
 
     def end(self):
+        "With the programs that a trial has started, if it is still at work."
         if self.process:
             with suppress(OSError): # it may be gone
                 self.connection.send(None)
             self.process.join(0 if self.busy else 5)
+            with suppress(OSError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.kill()
             self.process.join()
             self.connection.close()
             self.process = None
 
     def do(self, trial):
-        if not self.process:
-            self.begin()
-        self.busy = True
         start = time.perf_counter()
         try:
+            if not self.process:
+                self.begin()
+                start = time.perf_counter()
+            self.busy = True
             self.connection.send(trial)
             if not wait([self.connection], trial.seconds):
                 self.end()
@@ -181,7 +189,8 @@ class Area:
 
 
 def print_table(areas, file=sys.stdout):
-    "A line for each area: how many trials, what became of them, the slowest, the largest."
+    """A line for each area: how many trials, what became of them, the slowest, the largest (megabytes that the process
+    of a trial takes, without the programs that it starts)."""
     print(f'{"area":<12} {"tried":>6} {"right":>6} {"refused":>8} ' + ' '.join(f'{b:>7}' for b in BAD)
           + f' {"slowest":>9} {"memory":>8} {"all":>7}', file=file)
     for area in areas:
