@@ -387,7 +387,7 @@ def read_labels(
 
 def _picture_of(id, folder, suffix):
     name = id if suffix and id.endswith(suffix) else f'{id}{suffix or ""}'
-    if '/' not in name and os.sep == '/' and name not in ('', '.', '..'): # nearly all are so plain
+    if '/' not in name and os.sep == '/' and folder != '.' and name not in ('', '.', '..'): # nearly all are so plain
         return f'{folder}/{name}'
     return os.path.normpath(os.path.join(folder, name))
 

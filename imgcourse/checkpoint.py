@@ -78,6 +78,7 @@ def _optimizer_state(tensors, kept):
         state[int(i)][k] = v
     return {'state': dict(state), 'param_groups': kept['groups']}
 
+# %% ../nbs/56_checkpoints.ipynb #cab97336
 _kinds_kept = {'optimizer': str, 'groups': list, 'callbacks': dict, 'history': list, 'seed': int | None,
                'random': dict}
 
@@ -171,6 +172,8 @@ class Checkpoint(Callback):
         try:
             kept = _read_run(file)
         except WeightsError as e:
+            if isinstance(e.__cause__, OSError): # it may be whole
+                raise
             _check_damaged(file, self.name)
             warn_user(f'{e}. It was passed over')
             return None
@@ -225,6 +228,7 @@ def _check_plan(new, old, where):
         raise ValueError(f'The run {where} was begun with another plan: {"; ".join(diff)}. Give this one a name of '
                          "its own, resume='name', or remove the files of the old one.")
 
+# %% ../nbs/56_checkpoints.ipynb #65df8f8e
 def _check_damaged(file, name):
     "A damaged checkpoint is passed over; a whole file of something else must not be written over."
     try:

@@ -10,6 +10,7 @@ __all__ = ['lesson_files', 'LessonRun', 'headline', 'run', 'copy_lessons', 'lab'
 import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 import imgcourse
@@ -227,12 +228,25 @@ def _train_on(
     if out and (Path(out)/'model.safetensors').exists():
         raise ValueError(f'{out} holds a model already; name another folder with --out')
     from imgcourse.all import train_folder # which imports faster than the module alone
-    names = ('imgcourse-net' if k == 1 else f'imgcourse-net-{k}' for k in count(1))
-    out = out or next(n for n in names if not Path(n).exists() or not any(Path(n).iterdir()))
-    model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
+    new = None if out else _new_folder()
+    try:
+        model, page, accuracy = train_folder(folder, out or new, model_args=dict(model_args), **settings)
+    except BaseException:
+        if new:
+            with suppress(OSError): # there is something in it
+                new.rmdir()
+        raise
     print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
     print(f'model:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')
     return 0
+
+def _new_folder():
+    "`imgcourse-net`, or the next free name after it; made at once, so that no other training takes it."
+    for k in count(1):
+        folder = Path('imgcourse-net' if k == 1 else f'imgcourse-net-{k}')
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
 
 # %% ../nbs/91_command.ipynb #10cf2841
 def _ask_about(
@@ -565,7 +579,7 @@ def _teller():
     said, ours = set(), Path(imgcourse.__file__).parent
     def tell(message, category, filename, *_):
         text = _one_line(message)
-        if Path(filename).is_relative_to(ours) and text not in said:
+        if category is UserWarning and Path(filename).is_relative_to(ours) and text not in said:
             said.add(text)
             print(f'imgcourse: note: {text}', file=sys.stderr, flush=True)
     return tell

@@ -6,7 +6,7 @@
 __all__ = ['keras_nets', 'build_net', 'tfm_config', 'Classifier', 'net_config', 'load_learner', 'untouched']
 
 # %% ../nbs/58_export.ipynb #c7483689
-import json, os
+import json, math, os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -207,7 +207,7 @@ def net_config(
     net = deepcopy(learn.full).cpu().float().eval()
     try:
         config = json.loads(json.dumps(told)) # as it will be read
-        twin = build_net(config).eval()
+        twin = _built_for(net.state_dict(), config).eval()
         twin.load_state_dict(net.state_dict())
         with torch.inference_mode():
             said = net(x)
@@ -257,6 +257,7 @@ def export(
         raise ValueError(f'The name of the file ends in .safetensors or .onnx; {file.name!r} does not')
     about = {'imgcourse': _FORMAT, 'written by': imgcourse.__version__, 'classes': classes,
              'transform': tfm_config(tfm), 'net': net_config(self)}
+    _check_told(about, tfm, classes, about['net']['shape'])
     write_whole(self.full.state_dict(), file, about)
     return file
 
@@ -314,28 +315,46 @@ def load_learner(
     return net
 
 # %% ../nbs/58_export.ipynb #7c153776
-_most_layers, _most_pixels, _most_text = 20_000, 4096, 100_000
+_most_layers, _most_pixels, _most_text, _most_number = 20_000, 4_000_000, 100_000, 100_000
 
 def _check_told(about, tfm, classes, shape):
     if not isinstance(classes, list) or not classes or not all(isinstance(c, str) for c in classes):
         raise ValueError('the classes are no list of names')
     sides = [*(shape or ()), tfm.min_side, tfm.config.get('size', 1)]
-    if len(sides) not in (2, 4) or not all(isinstance(n, int) and 1 <= n <= _most_pixels for n in sides):
-        raise ValueError(f'the pictures are no squares or oblongs of 1 to {_most_pixels} pixels: {sides}')
+    if len(sides) not in (2, 4) or not all(isinstance(n, int) and 1 <= n <= _most_number for n in sides):
+        raise ValueError(f'the pictures are no squares or oblongs of whole pixels: {sides}')
+    if max(math.prod(sides[:-2]), *(n*n for n in sides[-2:])) > _most_pixels:
+        raise ValueError(f'its pictures have over {_most_pixels:,} pixels: {sides}')
     if len(json.dumps(about['net'])) > _most_text:
         raise ValueError(f'its net is told in over {_most_text:,} letters')
+    _check_numbers(about['net'])
+
+def _check_numbers(told):
+    "What is built has no side, width or depth beyond all measure."
+    if isinstance(told, (int, float)) and not -_most_number <= told <= _most_number:
+        raise ValueError(f'its net is told with a number as large as {told:g}')
+    if isinstance(told, (list, dict)):
+        for part in told.values() if isinstance(told, dict) else told:
+            _check_numbers(part)
 
 def _built_for(tensors, config):
     "The net of a config, if it has no more weights than there are."
-    try:
-        with torch.device('meta'), _bounded(tensors):
-            build_net(config)
-    except NotImplementedError: # some nets compute while they are built, which takes memory
-        pass
+    with torch.device('meta'), _bounded(tensors):
+        try:
+            in_shape = getattr(build_net(config), 'in_shape', (1,)) # a picture of which goes through when it is built
+        except _TooMuch:
+            raise
+        except Exception: # a net that computes while it is built cannot do so without numbers
+            in_shape = 1,
+    if math.prod(in_shape) > 3*_most_pixels:
+        raise _TooMuch(f'its pictures have over {_most_pixels:,} pixels: {in_shape}')
     with _bounded(tensors):
         return build_net(config)
 
 # %% ../nbs/58_export.ipynb #62506228
+class _TooMuch(ValueError):
+    "What a file tells of would take more than belongs to it."
+
 @contextmanager
 def _bounded(tensors):
     "A net that this thread builds within has not many more weights than there are, and no more layers than make sense."
@@ -343,11 +362,11 @@ def _bounded(tensors):
     def note_weight(module, name, weight):
         seen['weights'] += weight.numel() if weight is not None and get_ident() == me else 0
         if seen['weights'] > most:
-            raise ValueError('it tells of a net of more weights than it holds')
+            raise _TooMuch('it tells of a net of more weights than it holds')
     def note_layer(module, name, layer):
         seen['layers'] += get_ident() == me
         if seen['layers'] > _most_layers:
-            raise ValueError(f'it tells of a net of over {_most_layers:,} layers')
+            raise _TooMuch(f'it tells of a net of over {_most_layers:,} layers')
     hooks = [register_module_parameter_registration_hook(note_weight),
              register_module_module_registration_hook(note_layer)]
     try:

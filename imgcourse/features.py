@@ -120,7 +120,7 @@ def _open_tensors(file):
         with safe_open(file, 'pt') as f:
             return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
     except OSError as e:
-        raise WeightsError(f'{file} cannot be read ({e.strerror or e})') from None
+        raise WeightsError(f'{file} cannot be read ({e.strerror or e})') from e
     except SafetensorError as e:
         raise WeightsError(f'{file} is not a whole safetensors file ({e}). '
                            'Other formats are not opened, since they can hold programs.') from None
@@ -213,7 +213,8 @@ def _pretrained(name, model_args):
     try:
         model = timm.create_model(name, pretrained=True, **model_args)
     except Exception as e:
-        timm.create_model(name, **model_args) # if it is the arguments that are wrong, this says so
+        plain = timm.create_model(name, **model_args) # if it is the arguments that are wrong, this says so
+        _checked_source(plain.pretrained_cfg) # if it is a file that was cut, this names it
         why = f'{type(e).__name__}: {(str(e).splitlines() or [""])[0]}'
         board = '' if fault else f'take the net on board, {lite0!r}, or '
         raise WeightsError(

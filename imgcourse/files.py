@@ -7,7 +7,7 @@ __all__ = ['whole_file', 'naming', 'to_disk', 'whole_folder', 'cache_dir', 'text
            'whole_import']
 
 # %% ../nbs/66_files.ipynb #06b9aad8
-import glob, hashlib, os, platform, re, shutil, signal
+import errno, glob, hashlib, os, platform, re, shutil, signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -39,10 +39,11 @@ def naming(
     try:
         yield
     except OSError as e:
-        if e.errno is None or (e.filename and not str(e.filename).endswith('.new')):
+        if e.errno is None or (e.filename and not _is_hidden(e.filename)):
             raise
         raise OSError(e.errno, f'{e.strerror}; {so}', str(file)) from e
 
+# %% ../nbs/66_files.ipynb #bbdfbb12
 @contextmanager
 def _new_name(path):
     stem = f'.{path.name[:100]}.{_here}-'
@@ -54,31 +55,48 @@ def _new_name(path):
     finally:
         _remove(new)
 
-_here, _number = re.sub(r'\W', '-', platform.node()), count()
+def _is_hidden(path):
+    "Is it a new file that has not got its name yet, or in a new folder?"
+    return any(p.startswith('.') and p.endswith('.new') for p in Path(os.fsdecode(path)).parts)
+
+def _place():
+    "Where the number of a process says which it is: a machine, or a container that counts for itself."
+    counted = os.stat('/proc/self/ns/pid').st_ino if os.path.exists('/proc/self/ns/pid') else 0
+    return f'{re.sub(r"[^a-zA-Z0-9]", "-", platform.node())}-{counted}'
+
+_here, _number = _place(), count()
 
 # %% ../nbs/66_files.ipynb #81c3a614
 def to_disk(
     path: str | Path, # a file or a folder
 ) -> None:
     "When this returns, what was written is safe from a power failure; of a folder, which names are in it."
-    if os.name != 'posix' and os.path.isdir(path): # there a folder cannot be opened
+    is_folder = os.path.isdir(path)
+    if is_folder and os.name != 'posix': # there it cannot be opened
         return
-    f = os.open(path, os.O_RDONLY if os.name == 'posix' else os.O_RDWR)
     try:
-        os.fsync(f)
-    finally:
-        os.close(f)
+        f = os.open(path, os.O_RDONLY if os.name == 'posix' else os.O_RDWR)
+        try:
+            os.fsync(f)
+        finally:
+            os.close(f)
+    except OSError as e:
+        if not is_folder or e.errno not in _of_shares:
+            raise
 
+_of_shares = errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM # some cannot do it for a folder
+
+# %% ../nbs/66_files.ipynb #1ac6f578
 def _remove_what_is_left(folder, stem):
     "By processes that are no more."
     for f in glob.glob(f'{glob.escape(str(folder/stem))}*.new', include_hidden=True):
-        pid = f.rsplit('.', 2)[1].split('-')[-2]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+        of_us = re.fullmatch(r'(\d+)-\d+\.new', Path(f).name.removeprefix(stem))
+        if of_us and not psutil.pid_exists(int(of_us[1])):
             _remove_from_writers(Path(f), Path(f'{folder/stem}{os.getpid()}-{next(_number)}.new'))
 
 def _remove_from_writers(path, away):
     "A process that the killed one had begun may still write into a folder; it finds it no more when it has moved."
-    with suppress(FileNotFoundError): # another has been faster
+    with suppress(OSError): # another has been faster, or it is another user's
         os.rename(path, away)
         _remove(away)
 
@@ -101,15 +119,23 @@ def whole_folder(
         yield new
         if hasattr(os, 'sync'):
             os.sync()
-        if folder.exists():
-            raise FileExistsError(f'{folder} is there already; remove it first')
-        os.rename(new, folder)
+        _rename(new, folder)
         to_disk(folder.parent)
+
+def _rename(new, folder):
+    try:
+        there = folder.exists() or os.rename(new, folder)
+    except OSError:
+        there = folder.exists() # another process was faster
+        if not there:
+            raise
+    if there:
+        raise FileExistsError(f'{folder} is there already; remove it first')
 
 # %% ../nbs/66_files.ipynb #0a4d6384
 def cache_dir() -> Path: # `$IMGCOURSE_CACHE`, or `imgcourse` in the user's cache folder
-    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again. Raises
-    `OSError` if there is no home folder and none is named."""
+    """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again.
+    Raises `OSError` if there is no home folder and none is named."""
     try:
         return Path(os.environ.get('IMGCOURSE_CACHE') or xdg_cache_home()/'imgcourse')
     except RuntimeError: # of a user without one
@@ -152,7 +178,7 @@ _joiners = '\u200c\u200d' # some scripts need them
 # %% ../nbs/66_files.ipynb #ed240ea9
 @contextmanager
 def whole_import() -> Iterator[None]:
-    "Ctrl-C while something is imported within waits until that is done. Raises `KeyboardInterrupt` then."
+    "Ctrl-C while something is imported within waits until that is done; then it does what it does."
     before = signal.getsignal(signal.SIGINT)
     if current_thread() is not main_thread() or before is None: # it does not come to us
         yield
@@ -164,4 +190,4 @@ def whole_import() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
     if pressed:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)

@@ -43,4 +43,4 @@ def printable(name: str) -> str:
 
 @contextmanager
 def whole_import() -> Iterator[None]:
-    """Ctrl-C while something is imported within waits until that is done. Raises `KeyboardInterrupt` then."""
+    """Ctrl-C while something is imported within waits until that is done; then it does what it does."""

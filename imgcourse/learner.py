@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
+from traceback import clear_frames
 from typing import TYPE_CHECKING
 import numpy as np, psutil, torch
 import torch.nn.functional as F
@@ -246,8 +247,9 @@ def run(
         self.call('before_fit')
         self.epochs()
     except RuntimeError as e:
-        if not should_reduce_batch_size(e):
+        if not (e.args and isinstance(e.args[0], str) and should_reduce_batch_size(e)):
             raise
+        clear_frames(e.__traceback__) # what they hold would keep the memory
         raise MemoryTooSmall(self.data.bs, e) from e
     finally:
         self.accelerator.unwrap_model(self.net, keep_fp32_wrapper=False)

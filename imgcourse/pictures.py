@@ -12,7 +12,7 @@ import hashlib, html, io, math, os, re, stat, sys, time, warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache, partial
 from numbers import Integral, Real
 from pathlib import Path
@@ -78,10 +78,11 @@ def read_picture(
 ) -> Image.Image: # mode RGB, upright
     """Read a picture of any kind. Raises `PictureError` if it is damaged, no picture, smaller than 4 pixels,
     a strip over 50 times as long as wide, or so large that reading it would take over 1.5 GB."""
-    name = path if isinstance(path, (str, os.PathLike)) else getattr(path, 'name', 'The picture')
+    is_name = isinstance(path, (str, os.PathLike))
+    name = path if is_name else getattr(path, 'name', 'The picture')
     try:
         # not by name: Pillow would map TIFFs into memory and garble turned ones
-        with (path if name != path else _open_file(path)) as f, _opened(f) as im:
+        with (_open_file(path) if is_name else nullcontext(path)) as f, _opened(f) as im:
             w, h = im.size
             if min_side:
                 im.draft(None, (min_side, min_side))
@@ -106,9 +107,12 @@ def _reduced(im, min_side):
     return im.reduce(times) if times > 1 else im
 
 def _open_file(path, buffering=-1):
-    "Open it, if it is one: a named pipe would be waited for."
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    "Open it, if it is one (a named pipe would be waited for), and not so large that no picture can need it."
+    about = os.stat(path)
+    if not stat.S_ISREG(about.st_mode):
         raise ValueError('it is no file, but a folder, a pipe or a device')
+    if about.st_size > _most/4: # some readers take the whole file into memory
+        raise _TooLarge(f'a file of {about.st_size/1e9:.1f} GB; make it smaller first')
     return open(path, 'rb', buffering)
 
 # %% ../nbs/50_pictures.ipynb #bbdda49c
@@ -135,8 +139,6 @@ def _bytes_for(im, pixels, file):
     if im.info.get('progressive'):
         need += 2*len(im.getbands())*pixels
         _check_layers(file, pixels)
-    if need > _most:
-        raise _TooLarge(f'reading its {pixels:,} pixels would take {need/1e9:.1f} GB; make it smaller first')
     return need
 
 def _check_layers(file, pixels):
@@ -157,6 +159,8 @@ class _Room:
 
     @contextmanager
     def take(self, n):
+        if n > _most:
+            raise _TooLarge(f'reading it would take {n/1e9:.1f} GB; make it smaller first')
         with self.change:
             self.change.wait_for(lambda: self.taken + n <= _most)
             self.taken += n
@@ -184,10 +188,10 @@ def read_pixels(
 def _plain_jpeg(path, min_side):
     try:
         with _open_file(path, buffering=0) as f:
-            content = f.read(2**16)
-            if not content.startswith(b'\xff\xd8\xff'):
+            if f.read(3) != b'\xff\xd8\xff':
                 return None
-            content += f.read()
+            f.seek(0)
+            content = f.read()
         h, w, colors, _ = simplejpeg.decode_jpeg_header(content)
         if colors != 'YCbCr' or w*h > (Image.MAX_IMAGE_PIXELS or 0) or _odd(content, w*h):
             return None

@@ -175,8 +175,10 @@ def _halves_of(bs):
     sizes = iter([bs//2**k for k in range(1, bs.bit_length() + 1)])
     def half():
         size = next(sizes)
+        if size < 2: # batch norm cannot take the variance of one
+            raise # what was said of the last size
         print(f'The memory is too small for that; batches of {size} now', flush=True)
-        return size if size > 1 else 0 # batch norm cannot take the variance of one
+        return size
     return half
 
 # %% ../nbs/59_report.ipynb #45c0de12

@@ -342,7 +342,7 @@ def _keepers(best_save_name, resume):
         found.append(SaveBest(check_name(best_save_name, 'best_save_name')))
     if resume is not False:
         run = 'run' if resume is True else check_name(resume, 'resume')
-        if best_save_name in (f'{run}.0', f'{run}.1'):
+        if str(best_save_name).removesuffix('.safetensors') in (f'{run}.0', f'{run}.1'):
             raise ValueError(f'The run itself is kept in files of that name; best_save_name={best_save_name!r} must be '
                              'another')
         found.append(Checkpoint(run))

@@ -40,7 +40,7 @@ def _fetch(url, part):
     with urllib.request.urlopen(request, timeout=_silence) as answer:
         left = _length(answer, url)
         if answer.status != 206: # it is not the rest, but the whole file
-            if have and left < have:
+            if have and left and left < have:
                 raise ConnectionError('the answer is not the file')
             have = 0
         if left > shutil.disk_usage(part.parent).free:
@@ -65,7 +65,9 @@ def _write_blocks(answer, part, have, total):
     with open(part, 'ab' if have else 'wb', buffering=0) as f, bar:
         while block := answer.read1(1 << 18): # what is there: a stall costs nothing that has arrived
             try:
-                f.write(block)
+                rest = block
+                while rest: # a file without a buffer may take a part
+                    rest = rest[f.write(rest):]
             except OSError as e:
                 raise DownloadError(f'{part} cannot be written ({e.strerror}). Free some room, and run it again to go '
                                     'on; or remove that file.') from None
@@ -132,7 +134,8 @@ def _checked_digest(digest):
     return f'{algorithm}:{digits}'
 
 # %% ../nbs/54_sources.ipynb #dc8a251a
-_unsound = tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError, OSError
+_unsound = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError,
+            OSError, ArithmeticError, LookupError, MemoryError) # whatever Python's readers raise
 _of_the_machine = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE
 
 def unpack(
@@ -158,7 +161,7 @@ def unpack(
 # %% ../nbs/54_sources.ipynb #3fb1bdab
 def _extract(archive, folder):
     with open(archive, 'rb') as f:
-        is_zip = f.read(2) == b'PK' # a tar may end in a zip
+        is_zip = f.read(4) in (b'PK\3\4', b'PK\5\6') # a tar may end in a zip
     with zipfile.ZipFile(archive) if is_zip else tarfile.open(archive, tarinfo=_StrictHeader) as a:
         members = a.infolist() if is_zip else a
         if is_zip: # what is in it is known before anything is written
@@ -170,8 +173,10 @@ def _extract(archive, folder):
                 a.extract(member, folder)
             else:
                 a.extract(member, folder, filter='data')
+        after = 0
         while not is_zip and (rest := a.fileobj.read(1 << 20)): # to the end, where the checksum is
-            if rest.strip(b'\0'):
+            after += len(rest)
+            if rest.strip(b'\0') or after > 50_000_000:
                 raise ValueError('after its end more follows')
 
 def _check_count(archive, n):
@@ -184,6 +189,7 @@ def _check_count(archive, n):
     if told not in (n % 2**16, 2**16 - 1): # the latter: there are more than this number can say
         raise ValueError(f'it says that it holds {told} files, but names {n}')
 
+# %% ../nbs/54_sources.ipynb #eb597769
 class _StrictHeader(tarfile.TarInfo):
     "Python takes a tar that is cut between two members, or has a bad header, as one that ends there."
     @classmethod
@@ -194,6 +200,17 @@ class _StrictHeader(tarfile.TarInfo):
             raise # zeros: the end, as it should be
         except tarfile.HeaderError as e:
             raise tarfile.ReadError(f'it is cut or damaged ({e})') from None
+
+    @classmethod
+    def frombuf(cls, *args):
+        "Of members that only hold a name or notes for the next one, Python reads all that they say they have."
+        member = super().frombuf(*args)
+        if member.type in _of_the_next and member.size > 1_000_000:
+            raise tarfile.ReadError('it has a name, or notes about a file, of over a megabyte')
+        return member
+
+_of_the_next = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+                tarfile.SOLARIS_XHDTYPE)
 
 # %% ../nbs/54_sources.ipynb #b8c16dbe
 def _sound(archive, folder, members):
@@ -334,7 +351,8 @@ def _get_sketches(name):
         try:
             sketches.make_sketches(name, dest)
         except FileExistsError: # another process was faster
-            pass
+            if not dest.exists():
+                raise
     return dest
 
 # %% ../nbs/54_sources.ipynb #7f9a92d3
@@ -369,7 +387,8 @@ def _get_full(name):
         with whole_folder(dest) as new, tempfile.TemporaryDirectory(prefix='.', dir=new) as tmp:
             full.arrange(unpack(archive, Path(tmp)/'unpacked'), new)
     except FileExistsError: # another process was faster
-        pass
+        if not dest.exists():
+            raise
     return dest
 
 # %% ../nbs/54_sources.ipynb #4248819d
