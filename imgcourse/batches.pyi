@@ -9,9 +9,9 @@ from torch.utils.data import Dataset, Sampler
 from typing import Any, Literal
 
 __all__ = [
-    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'FileDataset',
-    'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder', 'folders_of_parts', 'get_cv_idxs',
-    'read_labels', 'read_table', 'check_arrays',
+    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'loader_processes',
+    'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder', 'folders_of_parts',
+    'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -60,6 +60,9 @@ class PictureDataset(Dataset):
 
 def as_is(batch: tuple) -> tuple:
     """A `collate_fn` for data sets that give whole batches."""
+
+def loader_processes(n: int, ds: Dataset, bs: int) -> int:
+    """How many processes can make batches. A warning says so if they cannot."""
 
 class FileDataset(PictureDataset):
     """A `PictureDataset` of files: `picture(i)` decodes one, `key(i)` is its `file_key`, `name(i)` its path."""

@@ -14,7 +14,8 @@ import numpy as np, torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from .batches import (ArrayDataset, FileDataset, InOrder, Part, PictureDataset, Shuffle, as_is, check_arrays,
-                               check_split, keep_random_state, read_table, split_folder, two_folders)
+                               check_split, keep_random_state, loader_processes, read_table, split_folder,
+                               two_folders)
 from .files import printable
 from .pictures import check_number, show_images
 from .transforms import PictureTransform
@@ -62,6 +63,7 @@ def _workers(kind):
 # %% ../nbs/01_data_look.ipynb #55909d27
 @patch
 def _make_loaders(self: ImageClassifierData):
+    self.num_workers = loader_processes(self.num_workers, self.trn_ds, self.bs)
     alone = len(self.trn_ds) % self.bs == 1 # the last picture, in a batch of its own
     self.trn_dl = self._loader(self.trn_ds, Shuffle, persistent_workers=self.num_workers > 0, drop_last=alone)
     if self.trn_ds.on_device: # there augmentation follows the epoch

@@ -24,7 +24,7 @@ from safetensors.torch import save
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 import imgcourse
-from .batches import PictureDataset, as_is, keep_random_state
+from .batches import PictureDataset, as_is, keep_random_state, loader_processes
 from .engines import Frozen, at_once, engine_for, version_of
 from .files import cache_dir, whole_file
 from .pictures import ProgressBar, warn_user
@@ -465,8 +465,9 @@ def _compute(net, ds, keys, store):
     device = next(net.parameters()).device
     on_gpu = device.type == 'cuda'
     n = at_once(ds[0][0][None].to(device))
-    dl = DataLoader(ds, n if on_gpu else 4*n, collate_fn=as_is,
-                    num_workers=min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0)
+    workers = min(8, os.cpu_count()) if on_gpu and not ds.dataset.on_device else 0
+    bs = n if on_gpu else 4*n
+    dl = DataLoader(ds, bs, collate_fn=as_is, num_workers=loader_processes(workers, ds, bs))
     rows, done, kept = [], 0, time.monotonic()
     with ProgressBar(total=len(ds), desc='Features', unit='picture') as bar:
         try:

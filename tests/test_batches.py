@@ -255,6 +255,14 @@ def test_bad_tables(table, spoil, message):
         write(spoil(df), val_idxs=[0, 23])
 
 
+def test_one_picture_by_two_names(few, monkeypatch):
+    "Also where the pictures lie in the folder that one is in."
+    monkeypatch.chdir(few/'train'/'cats')
+    Path('t.csv').write_text('id,label\ncat.1,a\n./cat.1,b\n')
+    with pytest.raises(ValueError, match=r'duplicate id in rows 2, 3$'):
+        read_labels('t.csv', '.', '.jpg')
+
+
 @pytest.mark.parametrize('change, message', [
     (lambda t: b'', 'no table'),
     (lambda t: t.decode().encode('utf-16'), 'no table.*UTF-8'),
@@ -562,3 +570,21 @@ def test_folders_named_almost_train_and_valid(few, trn, val):
         ImageClassifierData.from_folder(few, tfms=TFMS)
     data = read_folder(few, 8, TFMS)
     assert data.classes == ['cats', 'dogs'] and len(data.trn_ds) == 24 and len(data.val_ds) == 12
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of Linux, and of containers there')
+def test_processes_for_which_there_is_too_little_shared_memory(few, tmp_path, monkeypatch):
+    "Threads do it, and a line says so; else PyTorch would wait for ever."
+    def loaders():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter('always')
+            data = ImageClassifierData.from_paths(few, tfms=TFMS, bs=8, num_workers=2)
+        return data, [str(w.message) for w in told]
+    data, said = loaders()
+    assert data.trn_dl.num_workers == 2 and said == []
+    monkeypatch.setattr('imgcourse.batches._shared', str(tmp_path/'nothing'))
+    before = torch.get_rng_state()
+    data, (words,) = loaders()
+    assert data.trn_dl.num_workers == 0 and 'has 0 MB' in words and '--shm-size' in words
+    assert torch.equal(torch.get_rng_state(), before)
+    assert sum(len(x) for x, _ in data.trn_dl) == 24

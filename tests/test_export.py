@@ -300,6 +300,33 @@ def test_of_several_nets_of_one_name_the_last_counts(flat, tmp_path):
         first.export(tmp_path/'b.safetensors')
 
 
+class Counting(KerasNet):
+    "Computes with numbers while it is built, as nets with stochastic depth do."
+    def __init__(self, in_shape, n):
+        rates = [x.item() for x in torch.linspace(0, .2, 3)]
+        super().__init__(in_shape, nn.Flatten(), nn.Dropout(rates[1]), nn.Linear(64*64*3, n), nn.LogSoftmax(1))
+
+
+def test_a_net_that_computes_while_it_is_built(flat, tmp_path):
+    learn = ConvLearner.from_model(Counting(IN, 2), flat)
+    file = learn.export(tmp_path/'a.safetensors')
+    assert np.allclose(load_learner(file).predict(files_of(flat)), learn.predict(), atol=1e-5)
+
+
+class Wasteful(KerasNet):
+    "Makes a large layer and throws it away."
+    def __init__(self, in_shape, n):
+        nn.Linear(64*64*3, 1000)
+        super().__init__(in_shape, nn.Flatten(), nn.Linear(64*64*3, n), nn.LogSoftmax(1))
+
+
+def test_what_could_not_be_loaded_is_not_exported(flat, tmp_path):
+    "The learner hears of it while the net is there."
+    with pytest.raises(ValueError, match='more weights than it holds'):
+        ConvLearner.from_model(Wasteful(IN, 2), flat).export(tmp_path/'a.safetensors')
+    assert not list(tmp_path.iterdir())
+
+
 # ---- what it cannot tell
 @pytest.mark.parametrize('kind, why', [('layers', r'\(Sequential\) is built'), ('KerasNet', r'\(KerasNet\) is built'),
                                        ('OwnNet', r'\(OwnNet\) is built'), ('own head', 'a head of your own')])

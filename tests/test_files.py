@@ -1,10 +1,13 @@
 "A file is whole or not there, whatever happens; nothing is left lying about."
+import errno
 import os
+import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 import pytest
-from imgcourse.files import whole_file, whole_folder
+from imgcourse import files
+from imgcourse.files import cache_dir, whole_file, whole_folder
 
 
 def names(folder): return sorted(os.listdir(folder))
@@ -36,6 +39,63 @@ def test_a_power_failure_leaves_the_old_or_the_new(tmp_path, disk):
     with whole_folder(tmp_path/'b') as new:
         (new/'c.txt').write_text('two')
     assert disk.named() == ['a.txt', 'b']
+
+
+@pytest.mark.parametrize('fault', [errno.EINVAL, errno.EACCES])
+def test_a_share_that_cannot_bring_a_folder_to_the_disk(tmp_path, monkeypatch, fault):
+    "The file is there all the same."
+    real = os.fsync
+    def fsync(f):
+        if stat.S_ISDIR(os.fstat(f).st_mode):
+            raise OSError(fault, os.strerror(fault))
+        real(f)
+    monkeypatch.setattr(os, 'fsync', fsync)
+    with whole_file(tmp_path/'a.txt') as new:
+        new.write_text('one')
+    with whole_folder(tmp_path/'b') as new:
+        (new/'c.txt').write_text('two')
+    assert names(tmp_path) == ['a.txt', 'b'] and (tmp_path/'b'/'c.txt').read_text() == 'two'
+
+
+def test_a_folder_that_another_process_makes_at_the_same_moment(tmp_path, monkeypatch):
+    real = os.rename
+    def rename(one, other):
+        (tmp_path/'b').mkdir()
+        (tmp_path/'b'/'theirs.txt').write_text('one')
+        real(one, other)
+    monkeypatch.setattr(os, 'rename', rename)
+    with pytest.raises(FileExistsError, match='is there already'), whole_folder(tmp_path/'b') as new:
+        (new/'ours.txt').write_text('two')
+    assert names(tmp_path) == ['b'] and names(tmp_path/'b') == ['theirs.txt']
+
+
+def test_what_another_machine_is_writing_stays(tmp_path, monkeypatch):
+    "Also one whose name begins as ours does; its processes are not known here."
+    monkeypatch.setattr(files, '_here', 'gpu')
+    theirs = tmp_path/'.a.txt.gpu-1-99999999-0.new'
+    theirs.write_text('half')
+    ours = tmp_path/'.a.txt.gpu-99999999-0.new'
+    ours.write_text('of a process that is gone')
+    with whole_file(tmp_path/'a.txt') as new:
+        new.write_text('whole')
+    assert names(tmp_path) == [theirs.name, 'a.txt']
+
+
+def test_what_cannot_be_removed_is_in_nobodys_way(tmp_path, monkeypatch):
+    (tmp_path/f'.a.txt.{files._here}-99999999-0.new').write_text('of another user')
+    def rename(one, other): raise PermissionError(errno.EPERM, 'Operation not permitted', one)
+    monkeypatch.setattr(os, 'rename', rename)
+    with whole_file(tmp_path/'a.txt') as new:
+        new.write_text('whole')
+    assert (tmp_path/'a.txt').read_text() == 'whole'
+
+
+def test_a_user_without_a_home(monkeypatch):
+    for name in ('IMGCOURSE_CACHE', 'XDG_CACHE_HOME', 'HOME', 'USERPROFILE', 'HOMEDRIVE', 'HOMEPATH'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('os.path.expanduser', lambda path: path)
+    with pytest.raises(OSError, match='IMGCOURSE_CACHE'):
+        cache_dir()
 
 
 def test_what_a_killed_process_has_left_is_removed(tmp_path):

@@ -523,8 +523,9 @@ def test_too_little_memory_for_a_batch(error):
     assert sizes == [32, 16, 8]
 
 
-def test_other_errors_stay_what_they_are():
-    learn = ConvLearner.from_model(Hungry(8, RuntimeError('something else')), small_data(bs=30)).silent()
+@pytest.mark.parametrize('error', [RuntimeError('something else'), RuntimeError(ValueError('something else'))])
+def test_other_errors_stay_what_they_are(error):
+    learn = ConvLearner.from_model(Hungry(8, error), small_data(bs=30)).silent()
     with pytest.raises(RuntimeError, match=r'^something else$'):
         learn.fit(.01)
 

@@ -221,7 +221,7 @@ print(model.weights_source)
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize('etag', ['abc', 'right', 'another'])
+@pytest.mark.parametrize('etag', ['abc', 'right', 'another', 'cut'])
 def test_without_the_package_the_hub_is_asked(tmp_path, etag):
     """A hub on this machine, with the weights as it has them, but for the first layer: a constant is added there.
     A file that is not what the hub has named is refused."""
@@ -231,7 +231,9 @@ def test_without_the_package_the_hub_is_asked(tmp_path, etag):
     home, digest = str(tmp_path/'home'), hashlib.sha256((tmp_path/'model.safetensors').read_bytes()).hexdigest()
     with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as server:
         server.content, server.asked = (tmp_path/'model.safetensors').read_bytes(), []
-        server.etag = {'right': digest, 'another': digest[::-1]}.get(etag, etag)
+        server.etag = {'right': digest, 'another': digest[::-1], 'cut': digest}.get(etag, etag)
+        if etag == 'cut':
+            server.content = server.content[:-1000]
         Thread(target=server.serve_forever, daemon=True).start()
         env = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path), 'HF_HOME': home, 'TORCH_HOME': home,
                'HF_HUB_DISABLE_XET': '1', 'NO_PROXY': '127.0.0.1',
@@ -239,7 +241,7 @@ def test_without_the_package_the_hub_is_asked(tmp_path, etag):
         argv = [sys.executable, '-c', WITHOUT_PACKAGE]
         process = subprocess.run(argv, capture_output=True, text=True, env=env, timeout=180)
         server.shutdown()
-    if etag == 'another':
+    if etag in ('another', 'cut'):
         assert 'WeightsError' in process.stderr and 'is damaged: its hash is' in process.stderr, process.stderr
         return
     assert process.returncode == 0, (process.stderr, server.asked)

@@ -309,6 +309,34 @@ class Noting(threading.Condition):
         return super().__exit__(*args)
 
 
+@pytest.mark.parametrize('read', [read_picture, read_pixels])
+def test_what_needs_more_than_there_may_be_is_not_waited_for(tmp_path, monkeypatch, read):
+    Image.effect_noise((600, 400), 90).convert('RGB').save(tmp_path/'x.jpg', quality=20)
+    monkeypatch.setattr(pictures, '_most', 600*400*3 - 1)
+    with pytest.raises(PictureError, match=r'x.jpg: reading it would take'):
+        read(tmp_path/'x.jpg')
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere the file would take that room on the disk')
+@pytest.mark.parametrize('read', [read_picture, read_pixels])
+def test_a_file_that_is_larger_than_any_picture(few, read):
+    "A picture, and behind it a gigabyte of nothing."
+    file = few/'train'/'cats'/'cat.1.jpg'
+    os.truncate(file, 2**30)
+    with pytest.raises(PictureError, match=r'cat.1.jpg: a file of 1.1 GB'):
+        read(file)
+
+
+def test_content_can_be_read_twice(few):
+    content = io.BytesIO((few/'train'/'cats'/'cat.1.jpg').read_bytes())
+    content.name = 'mine.jpg'
+    assert read_picture(content).tobytes() == read_picture(content).tobytes()
+    content = io.BytesIO(b'no picture')
+    content.name = 'mine.jpg'
+    with pytest.raises(PictureError, match=r'^mine.jpg: this is not a picture'):
+        read_picture(content)
+
+
 def test_a_picture_in_thousands_of_layers(tmp_path):
     "The decoder would go through the whole picture for each of them."
     Image.new('L', (64, 64), 99).save(tmp_path/'x.jpg', progressive=True)

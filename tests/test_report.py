@@ -301,9 +301,10 @@ def test_train_and_predict_in_the_terminal(few, tmp_path):
 def test_nothing_is_written_over(few, tmp_path):
     (tmp_path/'imgcourse-net').mkdir()
     (tmp_path/'imgcourse-net'/'notes.txt').write_text('mine')
-    (tmp_path/'imgcourse-net-2').mkdir() # a run that was killed has left it
+    (tmp_path/'imgcourse-net-2').mkdir() # another training may be about to fill it
     assert run('train', few, '--size', 64, '--epochs', 1, '--finetune', 1, cwd=tmp_path).returncode == 0
-    assert (tmp_path/'imgcourse-net-2'/'model.safetensors').is_file()
+    assert (tmp_path/'imgcourse-net-3'/'model.safetensors').is_file()
+    assert not list((tmp_path/'imgcourse-net-2').iterdir())
     assert [f.name for f in (tmp_path/'imgcourse-net').iterdir()] == ['notes.txt']
 
 
@@ -339,6 +340,16 @@ def test_as_many_pictures_as_the_memory_allows(few, tmp_path, monkeypatch, capsy
     assert 'batches of 8' in Path('net/report.html').read_text(encoding='utf-8')
     assert main(['train', str(few), '--out', 'other', '--size', '32', '--epochs', '1']) == 2
     assert '--bs auto' in capsys.readouterr().err
+
+
+def test_not_even_two_pictures_fit_into_the_memory(few, tmp_path, monkeypatch, capsys):
+    def hungry(self): raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 20.00 GiB.')
+    monkeypatch.setattr(Learner, 'get_loss', hungry)
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', str(few), '--size', '32', '--epochs', '1', '--bs', 'auto']) == 2
+    said = capsys.readouterr()
+    assert 'batches of 2 now' in said.out and 'batches of 1 now' not in said.out and 'memory is too small' in said.err
+    assert not list(tmp_path.glob('imgcourse-net*')), 'nothing is left behind'
 
 
 @pytest.mark.parametrize('bs', ['many', '1.5', ''])

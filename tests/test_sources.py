@@ -212,6 +212,14 @@ def test_unpack(tmp_path, make):
     assert sorted(os.listdir(tmp_path)) == ['a', 'out']
 
 
+def test_a_tar_whose_first_name_begins_as_a_zip_does(tmp_path):
+    with tarfile.open(tmp_path/'a', 'w') as archive:
+        info = tarfile.TarInfo('PKLot/1.txt')
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b'one'))
+    assert (unpack(tmp_path/'a', tmp_path/'out')/'PKLot'/'1.txt').read_bytes() == b'one'
+
+
 def test_others_may_read_what_is_unpacked(tmp_path):
     "Whoever may read a new folder."
     make_zip(tmp_path/'a', {'x/y.txt': b'1'})

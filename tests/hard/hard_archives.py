@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+import uuid
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,6 +92,39 @@ def zeros_gz(gigabytes):
     return out.getvalue()
 
 
+def told(pax=None, **about):
+    "A tar with a file of which it tells odd things."
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode='w', format=tarfile.PAX_FORMAT) as t:
+        info = tarfile.TarInfo('x.jpg')
+        info.pax_headers = pax or {}
+        for name, value in about.items():
+            setattr(info, name, value)
+        t.addfile(info)
+    return out.getvalue()
+
+
+def long_name_gz(gigabytes):
+    "A member that only holds the name of the next one."
+    info = tarfile.TarInfo('././@LongLink')
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, gigabytes << 30
+    return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
+
+
+def trailing_gz(megabytes):
+    return gzip.compress(tar() + bytes(megabytes << 20))
+
+
+def zip_of_old(name):
+    "A name as programs wrote it before there was Unicode in zips."
+    data = bytearray(zipped({'x'*len(name.encode('cp437')): b'1'}))
+    return bytes(data).replace(b'x'*len(name.encode('cp437')), name.encode('cp437'))
+
+
+NAMES = 'café.jpg', 'cafe\u0301.jpg', '猫.jpg', 'a\nb.jpg', 'a\x1b[2J.jpg', 'n'*250 + '.jpg', 'a b/c d.jpg', "'.jpg"
+NAMED = {name: name.encode() for name in NAMES}
+
+
 class Zeros:
     def __init__(self, n): self.n = n
     def read(self, k):
@@ -125,7 +159,18 @@ def archives(quick):
         ('device.tar', tar([('null', tarfile.CHRTYPE, '')]), 'refused'),
         ('chain of links.tar', long_chain(), 'refused'),
         ('cut between two.tar', plain[:cut], 'refused'), ('cut within.tar', plain[:cut + 700], 'refused'),
-        ('cut at the end mark.tar', plain[:len(plain)//512*512 - 10240], None),
+        ('without its end mark.tar', plain[:plain.rindex(b'\3') // 512*512 + 512], 'refused'),
+        ('odd names.tar', tar(content=NAMED), 'right', NAMED), ('odd names.zip', zipped(NAMED), 'right', NAMED),
+        ('latin-1.tar', tar(content={'caf\xe9.jpg': b'1'}, encoding='latin-1', format=tarfile.GNU_FORMAT), 'right',
+         {'caf\udce9.jpg': b'1'}),
+        ('cp437.zip', zip_of_old('é.jpg'), 'right', {'é.jpg': b'1'}),
+        ('changed in the year 10^22.tar', told({'mtime': '1e30'}), 'refused'),
+        ('changed never.tar', told({'mtime': 'nan'}), None, {'x.jpg': b''}),
+        ('rights.tar', told(mode=0o7777), 'right', {'x.jpg': b''}),
+        ('owner.tar', told({'uid': '-5', 'gid': '99999999999'}), 'right', {'x.jpg': b''}),
+        ('notes of 2 MB.tar', told({'comment': 'x'*2_000_000}), 'refused'),
+        ('long name.tar.gz', long_name_gz(3), 'refused'), ('zeros at its end.tar.gz', trailing_gz(60), 'refused'),
+        ('a file without a name.zip', zipped({'x': b'1'}).replace(b'x', b'/'), None),
         ('bad header.tar', bytes(bad), 'refused'),
         ('two in one.tar', plain + tar(content={'more.jpg': b'more'}), 'refused'),
         ('tar that ends in a zip.tar', plain + small, 'refused'),
@@ -151,12 +196,17 @@ def archives(quick):
 def read_back(dest): return {str(f.relative_to(dest)): f.read_bytes() for f in dest.rglob('*') if f.is_file()}
 
 
-def unpack_one(path, must, want=CONTENT):
+def outside(path):
+    "What lies where nothing may be written, and when it was."
+    return {f: f.stat().st_mtime_ns for f in (*path.parent.glob('*'), *Path('/tmp').glob('outside*')) if f.is_file()}
+
+
+def unpack_one(path, must, want):
     from imgcourse.sources import unpack
     path = Path(path)
     room = path.parent/f'{path.name} room'
     room.mkdir()
-    before = set(path.parent.iterdir()), set(Path('/tmp').glob('outside*'))
+    before = outside(path)
     dest = room/'inner'/'dest'
     try:
         got = read_back(unpack(path, dest))
@@ -165,7 +215,7 @@ def unpack_one(path, must, want=CONTENT):
         what = refused(e, path)
         if dest.exists():
             raise Silent('refused, but the folder is there') from None
-    if (set(path.parent.iterdir()), set(Path('/tmp').glob('outside*'))) != before or list(room.glob('outside*')):
+    if outside(path) != before or list(room.glob('outside*')):
         raise Silent('something was written outside')
     left = [f.name for f in room.rglob('*') if f.name.startswith('.')]
     if left:
@@ -243,6 +293,20 @@ class Server(BaseHTTPRequestHandler):
         self.begin(206, 10**17)
         self.wfile.write(rest)
 
+    def do_chunks(self, start, rest):
+        "Does not say how much there is, nor go on in the middle; the first time the line breaks."
+        head = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+        if self.server.asked == 1:
+            self.wfile.write(head + b'%x\r\n' % len(FILE) + FILE[:300_000])
+        else:
+            self.wfile.write(head + b'%x\r\n' % len(FILE) + FILE + b'\r\n0\r\n\r\n')
+
+    def do_slow(self, start, rest):
+        self.begin(206, len(rest))
+        for k in range(0, len(rest), 50_000):
+            self.wfile.write(rest[k:k + 50_000])
+            time.sleep(.2)
+
     def do_says_nothing(self, start, rest):
         self.send_response(206)
         self.end_headers()
@@ -292,12 +356,15 @@ def fetch(folder, fault, must, digest=DIGEST, keeps=0):
     import imgcourse.sources as sources
     sources._silence = .5
     sources.time = Quick
-    dest = Path(folder)/f'{fault} {len(list(Path(folder).iterdir()))}'/'file.bin'
-    with serving() as url:
+    dest = Path(folder)/f'{fault} {uuid.uuid4()}'/'file.bin'
+    server = serving()
+    with server as url:
         try:
             sources.download(f'{url}/{fault}/file', dest, digest)
             what = 'right'
         except (sources.DownloadError, ValueError) as e:
+            if digest.lower() != DIGEST and server.server.asked:
+                raise Silent('it was fetched before the digest was looked at') from None
             what = refused(e, *((f'{url}/{fault}/file',) if isinstance(e, sources.DownloadError) else (digest,)))
             if dest.exists():
                 raise Silent('refused, but the file is there') from None
@@ -323,7 +390,8 @@ class Quick:
 
 FAULTS = [
     ('well', 'right'), ('drops', 'right'), ('stalls', 'right'), ('ignores_ranges', 'right'), ('says_nothing', 'right'),
-    ('redirects', 'right'), ('is_busy', 'right'), ('says_abc', 'refused'), ('says_minus', 'refused'),
+    ('chunks', 'right'), ('redirects', 'right'), ('is_busy', 'right'), ('says_abc', 'refused'),
+    ('says_minus', 'refused'),
     ('says_less', 'refused'), ('says_too_much', 'refused'), ('web_page', 'refused'), ('changes', 'refused'),
     ('damages', 'refused'), ('circles', 'refused'), ('leads_to_a_file', 'refused'), ('is_gone', 'refused'),
     ('is_broken', 'refused'), ('talks_nonsense', 'refused'),
@@ -337,13 +405,34 @@ def fetch_at_once(folder, processes):
             'assert len(download(sys.argv[1], sys.argv[2], sys.argv[3]).read_bytes()) == 1024000')
     server = serving()
     with server as url:
-        args = [sys.executable, '-c', code, f'{url}/well/file', str(dest), DIGEST]
+        args = [sys.executable, '-c', code, f'{url}/slow/file', str(dest), DIGEST] # four seconds
         running = [subprocess.Popen(args, stderr=subprocess.PIPE) for _ in range(processes)]
         said = [p.communicate()[1].decode() for p in running]
     if any(p.returncode for p in running):
         raise Silent(said)
     if server.server.asked != 1:
         raise Silent(f'fetched {server.server.asked} times')
+    return 'right'
+
+
+def unpack_at_once(folder):
+    "One makes the folder, the other says that it is there; it is whole."
+    archive, dest = Path(folder)/'at once.tar.gz', Path(folder)/'at once'
+    many = {f'{k % 7}/{k}.bin': bytes([k % 256])*2000 for k in range(3000)}
+    archive.write_bytes(gzip.compress(tar(content=many)))
+    code = ('import sys\nfrom imgcourse.sources import unpack\nprint("ready", flush=True)\nsys.stdin.readline()\n'
+            'try:\n    unpack(sys.argv[1], sys.argv[2])\n    print("made")\n'
+            'except FileExistsError as e:\n    print("there", e)')
+    args = [sys.executable, '-c', code, str(archive), str(dest)]
+    running = [subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for p in running:
+        p.stdout.readline()
+    for p in running:
+        p.stdin.write('go\n')
+        p.stdin.flush()
+    said = [p.communicate()[0] for p in running]
+    if sorted(s.split()[0] for s in said) != ['made', 'there'] or read_back(dest) != many:
+        raise Silent(said)
     return 'right'
 
 
@@ -355,8 +444,9 @@ def placed(folder, name, content):
 
 
 def make(folder, quick, rng):
-    for name, content, must in archives(quick):
-        yield Trial(f'archive: {name}', unpack_one, (placed(folder, name, content), must), 60)
+    for name, content, must, *want in archives(quick):
+        args = placed(folder, name, content), must, *(want or [CONTENT])
+        yield Trial(f'archive: {name}', unpack_one, args, 60, 300)
     for k in range(40 if quick else 400):
         whole = {'m.zip': zipped(), 'm.tar.gz': gzip.compress(tar()), 'm.tar.xz': lzma.compress(tar())}
         name = rng.choice(list(whole))
@@ -365,15 +455,16 @@ def make(folder, quick, rng):
             content[rng.randrange(len(content))] = rng.randrange(256)
         if rng.random() < .2:
             del content[rng.randrange(len(content)):]
-        yield Trial(f'archive: mutant {k} {name}', unpack_one, (placed(folder, f'{k} {name}', content), None), 60)
+        args = placed(folder, f'{k} {name}', content), None, CONTENT
+        yield Trial(f'archive: mutant {k} {name}', unpack_one, args, 60, 300)
     fetched = folder/'fetched'
     fetched.mkdir()
     for fault, must in FAULTS:
         yield Trial(f'server {fault}', fetch, (str(fetched), fault, must), 60)
     yield Trial('server says_more', fetch, (str(fetched), 'says_more', 'right'), 60)
     yield Trial('server web_page_later', fetch, (str(fetched), 'web_page_later', 'refused', DIGEST, 300_000), 60)
-    yield Trial('server says_abc, then well', fetch, (str(fetched), 'says_abc', 'refused'), 60)
-    yield Trial('digest in capitals', fetch, (str(fetched), 'well', 'right', DIGEST.upper()))
-    yield Trial('digest of no kind', fetch, (str(fetched), 'well', 'refused', 'crc9:00'))
-    yield Trial('digest that is too short', fetch, (str(fetched), 'well', 'refused', DIGEST[:-1]))
+    yield Trial('digest in capitals', fetch, (str(fetched), 'well', 'right', DIGEST.upper()), 60)
+    yield Trial('digest of no kind', fetch, (str(fetched), 'well', 'refused', 'crc9:00'), 60)
+    yield Trial('digest that is too short', fetch, (str(fetched), 'well', 'refused', DIGEST[:-1]), 60)
+    yield Trial('two processes unpack one archive', unpack_at_once, (str(folder),), 60)
     yield Trial('two processes fetch one file', fetch_at_once, (str(folder), 2), 60)

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import os
 import random
-import shutil
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -35,14 +35,24 @@ def features(folder):
     os.environ['IMGCOURSE_CACHE'] = str(folder/'cache')
     import imgcourse.features
     imgcourse.features._pause = 0 # written after each batch
+    there = any(b'\n' in index.read_bytes() for index in folder.rglob('index'))
+    real, made = imgcourse.features._compute, []
+    def compute(net, ds, keys, store):
+        made.extend(keys)
+        return real(net, ds, keys, store)
+    imgcourse.features._compute = compute
     learn = learner(folder)
     trn, val = learn.feature_sets(learn.data.fix_ds, learn.data.val_ds)
+    if there and len(made) == len(trn) + len(val):
+        raise Lost('features that were there were made again')
     return digest(trn.feats[:].tobytes(), val.feats[:].tobytes())
 
 
 def run(folder):
+    "What goes on with a run owes nothing to its own random numbers."
     from imgcourse.checkpoint import Checkpoint
-    learn = learner(folder, precompute=False)
+    begun = list(folder.glob('models/run.*.safetensors'))
+    learn = learner(folder, precompute=False, seed=4 if begun else 3)
     learn.fit_one_cycle(4, .01, cbs=Checkpoint(part=.9))
     return digest(weights_of(learn), json.dumps(learn.history))
 
@@ -85,14 +95,17 @@ def range_test(folder):
 
 
 def trains(folder):
-    from imgcourse.report import train_folder
+    "The command, as it was given. (A model that was whole stays; then the command says so.)"
+    from imgcourse.cli import main
     pictures = folder.parent/f'pictures of {folder.name}'
     if not pictures.exists():
         two_classes(folder.parent/f'new {os.getpid()}', 20).rename(pictures)
-    shutil.rmtree(folder/'out', ignore_errors=True)
-    model, *_ = train_folder(pictures, folder/'out', 'test_resnet', sz=32, epochs=3, finetune=1, bs=8,
-                                  weights=backbone(folder.parent))
-    return digest(model.read_bytes())
+    args = '--arch', 'test_resnet', '--size', '32', '--epochs', '3', '--finetune', '1', '--bs', '8'
+    whole = (folder/'out'/'model.safetensors').exists()
+    weights = backbone(folder.parent)
+    if main(['train', str(pictures), '--out', str(folder/'out'), '--weights', weights, *args]) != (2 if whole else 0):
+        raise Silent('it ended in another way')
+    return digest((folder/'out'/'model.safetensors').read_bytes())
 
 
 def trains_hold(folder):
@@ -193,6 +206,17 @@ def to_its_end(name, folder, out):
     return out.read_text(), time.monotonic() - start
 
 
+def kill_one(name, place, out, rng, seconds):
+    "At a random moment; at an earlier one if it had ended by then."
+    while True:
+        process, seconds = begin(name, place, out), rng.uniform(0, seconds)
+        process.join(seconds)
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            return
+
+
 UNBROKEN = {}
 
 
@@ -207,10 +231,7 @@ def killed(folder, name, seed):
     place, out = folder/f'{name} {seed}', folder/f'{name} {seed}.txt'
     place.mkdir()
     for _ in range(rng.choice((1, 1, 2))):
-        process = begin(name, place, out)
-        process.join(rng.uniform(0, seconds))
-        process.kill()
-        process.join()
+        kill_one(name, place, out, rng, seconds)
         if WORKS[name][1]:
             WORKS[name][1](place)
     got, _ = to_its_end(name, place, out)

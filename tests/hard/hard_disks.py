@@ -72,9 +72,9 @@ def check_whole(disk):
 
 
 # ---- places that write; each gets the disk and gives what it is to do
-def learner(disk, precompute=True):
+def learner(disk, precompute=True, seed=3):
     from imgcourse.all import ConvLearner, set_seed
-    set_seed(3)
+    set_seed(seed)
     pictures = disk.parent/f'pictures {os.getpid()}'
     if not pictures.exists():
         two_classes(pictures, 20)
@@ -239,6 +239,9 @@ ONCE = ( # a second time, nothing is written
 )
 
 
+SEVERAL = keeps_checkpoints, keeps_the_best, keeps_cycles, trains_a_folder, runs_a_notebook # files, one after the other
+
+
 def full(folder, place, leave, old):
     "`leave`: so many kilobytes are free. `old`: what is written is there already, from before."
     disk = Path(folder)/f'{place.__name__} {leave} {old}'
@@ -269,7 +272,7 @@ def check_left(disk, before, place):
     after = contents(disk)
     kept = ('rows', 'index') # they only grow, and what is in them stays
     harmed = [f for f in before if f not in after or (after[f] != before[f] and f.name not in kept)]
-    if harmed and place not in (keeps_checkpoints, keeps_the_best, trains_a_folder): # these write several times
+    if harmed and place not in SEVERAL:
         raise Lost(f'harmed: {harmed}')
     left = [f for f in after if f.name.endswith('.new') or f.name.startswith('.')]
     if left:
@@ -335,8 +338,11 @@ def no_rights_for(folder, what):
         'picture': 'from imgcourse.pictures import read_picture\nread_picture(file)',
         'results': "from imgcourse.files import whole_file\nwith whole_file(file + '/x') as f: f.write_text('x')",
         'archive': "from imgcourse.sources import unpack\nunpack(file, file + ' unpacked')",
+        'run.0.safetensors': 'from hard_disks import learner\nfrom pathlib import Path\n'
+                             'learn = learner(Path(file).parent)\nlearn.models_path = Path(file).parent\n'
+                             'learn.fit(.01, 1, resume=True)',
     }[what]
-    file = folder/'file'
+    file = folder/(what if '.' in what else 'file')
     file.mkdir() if what == 'results' else file.write_bytes(b'id,label\n')
     file.chmod(0)
     wrapped = f'import sys\nfile = sys.argv[1]\ntry:\n    {code.replace(chr(10), chr(10) + "    ")}\n'
@@ -365,5 +371,5 @@ def make(folder, quick, rng):
         for warm in (True, False):
             yield Trial(f'a {"warm" if warm else "cold"} cache that may only be read', read_only_cache,
                         (str(folder), warm), 120)
-        for what in ('model', 'weights', 'table', 'picture', 'results', 'archive'):
+        for what in ('model', 'weights', 'table', 'picture', 'results', 'archive', 'run.0.safetensors'):
             yield Trial(f'no rights for: {what}', no_rights_for, (str(folder), what), 60)

@@ -145,7 +145,7 @@ def crafted(kind):
     changes |= {f'squish {v}': put((*t, 'squish'), v) for v in ('yes', 1, [], {})}
     changes |= {f'interpolation {v}': put((*t, 'interpolation'), v) for v in ('random', 3, None, ['bilinear'])}
     changes |= {f'step {k}': put((*t, k), v) for k, v in (('steps', ['RandomErasing']), ('aug', 1), ('__class__', 'x'))}
-    shapes = [10**6]*2, [0, 32], [32], [-1, -1], 'ab', [32.5, 32], [[1]]*2
+    shapes = [10**6]*2, [4096]*2, [0, 32], [32], [-1, -1], 'ab', [32.5, 32], [[1]]*2
     changes |= {f'shape {v}': put((*n, 'shape'), v) for v in shapes}
     changes |= {f'classes {str(v)[:20]}': put(('classes',), v)
                 for v in ([], ['a'], ['a', 'b', 'c'], 'ab', [1, 2], None, {'a': 1}, [['a'], ['b']], ['a']*10**5)}
@@ -177,7 +177,14 @@ def crafted(kind):
             ['make_head', 128, 2, [30_000]*2, [0.5]*3], ['make_head', 128, 2, [1]*300_000, [0.5]*300_001],
             [['make_head']],
             ['make_head', 128, 2, [512], [nan, nan]], ['make_head', 128, 2, [512], [2, 2]], ['make_head', -1, 2])}
+        def many_layers(about, tensors):
+            about['net'] |= {'arch': 'test_vit', 'model_args': {'depth': 500_000_000}}
+            return 'refused'
+        changes |= {'half a billion layers': many_layers}
     else:
+        large = {'kind': 'KerasNet', 'name': 'ConvNet2', 'args': [[40_000, 40_000, 3], [4, 8], 2], 'kwargs': {}}
+        changes |= {'a picture of 5 GB goes through': put(n, large | {'shape': [32, 32]}),
+                    'a picture of 1 GB goes through': put(n, large | {'args': [[9000, 9000, 3], [4, 8], 2]})}
         changes |= {f'name {v}': put((*n, 'name'), v) for v in (
             'nothing', 'KerasNet', 'Sequential', 'os', None, '', ['SimpleNet'], 'ConvNet', '__init__', 'object')}
         changes |= {f'args {str(v)[:60]}': put((*n, 'args'), v) for v in (
