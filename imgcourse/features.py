@@ -14,7 +14,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 import numpy as np, PIL, torch, torchvision
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from fastcore.basics import listify, patch
 from filelock import FileLock, Timeout
@@ -427,7 +427,7 @@ def features_of(
 # %% ../nbs/55_features.ipynb #ec0657ca
 def _agreed(net, probe, n):
     "The name of an engine; in several processes the first decides."
-    name = engine_for(net, probe, n) if PartialState().is_main_process else None
+    name = engine_for(net, probe, n) if Accelerator().is_main_process else None
     return broadcast_object_list([name])[0]
 
 def _complete(ds, store, frozen):

@@ -215,11 +215,17 @@ def prepare(
     AcceleratorState._reset_state() # otherwise the precision of an earlier training would have to stay
     self.accelerator = Accelerator(mixed_precision=self.precision, gradient_accumulation_steps=self.accumulate,
                                    dataloader_config=DataLoaderConfiguration(split_batches=True))
+    _check_shares(self.data.bs, self.accelerator.num_processes)
     self.sampler = trn.sampler
     self.sampler.seed, = broadcast_object_list([int(torch.randint(2**62, ()))])
     self.net, stepper, *self.dls = self.accelerator.prepare(self.asked(False, len(trn.dataset)), opt, trn, val)
     plain = self.accelerator.distributed_type == DistributedType.NO and not self.accelerator.scaler
     self.opt, self.stepper = opt, opt if plain else stepper
+
+def _check_shares(bs, n):
+    if bs % n:
+        raise ValueError(f'{n} processes cannot share batches of {bs} pictures; take a multiple of {n}: '
+                         f'learn.data.set_bs({-(-bs//n)*n})')
 
 # %% ../nbs/02_three_lines.ipynb #d554b07a
 class StopFit(Exception):
@@ -605,7 +611,7 @@ def save(
     """Write all weights to `name.safetensors`. Of several processes only the first writes. Raises `ValueError` for a
     name that leads out of `models_path`."""
     file = self.weights_file(name)
-    if PartialState().is_main_process:
+    if Accelerator().is_main_process:
         write_whole(self.full.state_dict(), file, self.identity())
     return file
 

@@ -280,13 +280,13 @@ def check_left(disk, before, place):
 
 
 # ---- places that may not be written
-def without_rights(code, *args):
+def without_rights(code, *args, **env):
     "A program that may not write what its user may not: as root, too, who may everything."
     def drop():
         for right in (1, 2): # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
             ctypes.CDLL(None).prctl(24, right, 0, 0, 0)
     program = [sys.executable, '-c', code, *map(str, args)]
-    return subprocess.run(program, preexec_fn=drop, capture_output=True, text=True, env=dict(os.environ))
+    return subprocess.run(program, preexec_fn=drop, capture_output=True, text=True, env=os.environ | env)
 
 
 FEATURES = """
@@ -308,14 +308,13 @@ except (OSError, ValueError) as e:
 def read_only_cache(folder, warm):
     pictures = two_classes(Path(folder)/f'p {warm}', 8)
     cache, weights = Path(folder)/f'cache {warm}', backbone(Path(folder))
-    os.environ['IMGCOURSE_CACHE'] = str(cache)
     cache.mkdir()
     if warm:
-        first = without_rights(FEATURES, pictures, weights).stdout
+        first = without_rights(FEATURES, pictures, weights, IMGCOURSE_CACHE=str(cache)).stdout
     for f in (cache, *cache.rglob('*')):
         f.chmod(0o555 if f.is_dir() else 0o444)
     before = {f: f.stat().st_mtime_ns for f in cache.rglob('*')}
-    done = without_rights(FEATURES, pictures, weights)
+    done = without_rights(FEATURES, pictures, weights, IMGCOURSE_CACHE=str(cache))
     if {f: f.stat().st_mtime_ns for f in cache.rglob('*')} != before:
         raise Silent('it was written to')
     if warm:

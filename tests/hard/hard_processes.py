@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from hard_folders import two_classes
-from trials import Lost, Silent, Trial
+from trials import Lost, Silent, Trial, refused
 
 SCRIPT = '''
 import hashlib, json, sys, warnings
@@ -50,6 +50,12 @@ if mode == 'all':
     learn.save('all')
     losses = [h['validation loss'] for h in learn.history] + [float(x) for x in learn.sched.losses[:10]]
     say(process=PartialState().process_index, made=counts, losses=losses, preds=learn.predict().tolist())
+elif mode == 'uneven':
+    learn.save('first') # whatever comes first finds out that there are others
+    preds = learn.predict()
+    learn.fit(1e-9, 1)
+    losses = [learn.history[-1][k] for k in ('validation loss', 'accuracy')]
+    say(process=PartialState().process_index, made=counts, losses=losses, preds=preds.tolist())
 else:
     learn.precompute = False
     learn.fit(.01, epochs, cbs=[Checkpoint(part=1), Tell()])
@@ -69,12 +75,13 @@ def launcher(n, *more):
     return [sys.executable, '-m', 'accelerate.commands.launch', '--multi_gpu', f'--num_processes={n}', *more]
 
 
-def prepared(folder):
+def prepared(folder, n=40):
+    "The script, and so many pictures of each class."
     folder = Path(folder)
-    script, pictures = folder/'script.py', folder/'pictures'
+    script, pictures = folder/'script.py', folder/f'{n} of each'
+    script.write_text(SCRIPT)
     if not pictures.exists():
-        two_classes(folder/f'new {os.getpid()}', 37).rename(pictures)
-        script.write_text(SCRIPT)
+        two_classes(folder/f'new {os.getpid()}', n).rename(pictures)
     return script, pictures
 
 
@@ -84,7 +91,7 @@ def said(text):
 
 
 def launch(folder, n, out, mode='all', epochs=1, goes_on=False):
-    script, pictures = prepared(folder)
+    script, pictures = prepared(folder, 37 if mode == 'uneven' else 40)
     out.mkdir(exist_ok=True)
     command = [*launcher(n, '--main_process_port=0'), script, pictures, out, mode, str(epochs)]
     done = subprocess.run(command, env=environment(out/'cache'), capture_output=True, text=True)
@@ -101,7 +108,7 @@ def same(folder, n):
     folder = Path(folder)
     one, many = launch(folder, 1, folder/'one'), launch(folder, n, folder/f'{n} at once')
     made = [key for s in many for key in s['made']]
-    if len(many) != n or len(made) != 74 or len(set(made)) != 74:
+    if len(many) != n or len(made) != 80 or len(set(made)) != 80:
         raise Silent(f'{len(made)} features were made, of {len(set(made))} pictures')
     for s in many:
         if not np.allclose(s['losses'], one[0]['losses'], atol=1e-4):
@@ -112,6 +119,34 @@ def same(folder, n):
     if any((a[k] - b[k]).abs().max() > 1e-4 for k in a):
         raise Silent('other weights')
     return 'right'
+
+
+def uneven(folder, n):
+    "Numbers of pictures that `n` does not divide: each counts once, in its place."
+    folder = Path(folder)
+    one = launch(folder, 1, folder/'one, uneven', 'uneven')[0]
+    many = launch(folder, n, folder/f'{n} at once, uneven', 'uneven')
+    if len(many) != n or sum(len(s['made']) for s in many) != 74:
+        raise Silent(f'{[len(s["made"]) for s in many]} features were made')
+    for s in many:
+        if np.shape(s['preds']) != np.shape(one['preds']) or not np.allclose(s['preds'], one['preds'], atol=1e-4):
+            raise Silent('other predictions, or in another order')
+        if not np.allclose(s['losses'], one['losses'], atol=1e-4):
+            raise Silent(f'other scores: {s["losses"]} {one["losses"]}')
+    return 'right'
+
+
+def odd_batches(folder):
+    "Three processes cannot share 16 pictures; it is said, with a number that can be shared."
+    folder = Path(folder)
+    script, pictures = prepared(folder)
+    (folder/'odd').mkdir()
+    command = [*launcher(3, '--main_process_port=0'), script, pictures, folder/'odd', 'run', '1']
+    done = subprocess.run(command, env=environment(folder/'odd'/'cache'), capture_output=True, text=True)
+    words = [line for line in done.stderr.split('\n') if 'ValueError: ' in line]
+    if done.returncode == 0 or not words:
+        raise Silent(f'it ended with {done.returncode}: {done.stderr[-500:]}')
+    return refused(ValueError(words[0]), '3 processes', 'set_bs(18)')
 
 
 def begun(folder, n, out, epochs):
@@ -215,6 +250,8 @@ def make(folder, quick, rng):
         return
     yield Trial('2 processes are one', same, (str(folder), 2), 300)
     yield Trial('4 processes are one', same, (str(folder), 4), 400)
+    yield Trial('4 processes, and numbers that they do not divide', uneven, (str(folder), 4), 400)
+    yield Trial('3 processes and batches of 16', odd_batches, (str(folder),), 200)
     yield Trial('the first of 2 is killed, 2 go on', killed, (str(folder), 2, 2, 0), 400)
     for n, then in ((2, 1), (4, 2), (2, 4)):
         yield Trial(f'one of {n} is killed, {then} go on', killed, (str(folder), n, then), 400)
