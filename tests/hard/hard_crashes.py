@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+import traceback
 import warnings
 from pathlib import Path
 from hard_disks import backbone, learner
@@ -185,7 +186,11 @@ def child(name, folder, out):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     warnings.simplefilter('ignore')
     os.environ.setdefault('OMP_NUM_THREADS', '1')
-    result = WORKS[name][0](folder)
+    try:
+        result = WORKS[name][0](folder)
+    except Exception:
+        Path(f'{out}.error').write_text(traceback.format_exc())
+        raise
     Path(f'{out}.new').write_text(str(result))
     os.replace(f'{out}.new', out)
 
@@ -202,7 +207,8 @@ def to_its_end(name, folder, out):
     process = begin(name, folder, out)
     process.join()
     if process.exitcode:
-        raise Silent(f'it ended with {process.exitcode}')
+        error = Path(f'{out}.error')
+        raise Silent(f'it ended with {process.exitcode}: {error.read_text()[-500:] if error.exists() else ""}')
     return out.read_text(), time.monotonic() - start
 
 

@@ -75,9 +75,9 @@ def check_whole(disk):
 def learner(disk, precompute=True, seed=3):
     from imgcourse.all import ConvLearner, set_seed
     set_seed(seed)
-    pictures = disk.parent/f'pictures {os.getpid()}'
+    pictures = disk.parent/f'pictures of {disk.name}'
     if not pictures.exists():
-        two_classes(pictures, 20)
+        two_classes(disk.parent/f'new {os.getpid()}', 20).rename(pictures)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         data, _ = read(pictures)
@@ -211,7 +211,7 @@ def moves_pictures(disk):
 def trains_a_folder(disk):
     from imgcourse.report import train_folder
     learner(disk)
-    pictures = disk.parent/f'pictures {os.getpid()}'
+    pictures = disk.parent/f'pictures of {disk.name}'
     def do():
         shutil.rmtree(disk/'out', ignore_errors=True)
         with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Damaged files by mutation, odd kinds, bombs: read as Pillow's plain path reads them, or refused by name.
 
 No reading may take more than `MOST` megabytes, and no other program may be started by it."""
+import base64
 import io
 import os
 import struct
@@ -9,7 +10,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from trials import Silent, Trial, refused
 
 MOST = 1700 # megabytes: what the notebook on pictures promises, and what Python itself adds
@@ -278,6 +279,19 @@ def pool_of_bombs(folder, threads):
 
 
 # ---- odd kinds
+ARITHMETIC = base64.b85decode( # 24 × 16 pixels; Pillow reads such files, and writes none
+    '|JeWF01!$>Nk#wx0RR9200961|JwjV01XKW3knDg3knMk4h;_zAQcl55)&sJ9v2`kDKRiEDJ?8BI!Zn>HbyrrEkIX6ModmpQ&KWM'
+    'T47pHU`kO^PygEhLjevB4iga*CKVMXPc<zyPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPft%zPf!2J'
+    '01*fP5C9kh0U`hb5di}c0sqVZ3IGrg1pyEd1^?Or3<CiG0ucid06zf#0A!)t<Qh)WMycIp6m3TDf$I_~Ls7p=U;u+;Zn-Go7bG_W'
+    'M|*dC3tj8-;Q!e')
+
+
+def with_a_note(im, n):
+    "A PNG with so many zeros beside the picture."
+    content, note = saved(im, 'PNG'), png_chunk(b'zTXt', b'note\0\0' + zeros(n))
+    return content[:33] + note + content[33:]
+
+
 def odd_files():
     "Files of odd kinds: name, content, and what must become of them (None: either will do)."
     im = photo()
@@ -294,6 +308,8 @@ def odd_files():
     cmyk = saved(im.convert('CMYK'), 'JPEG')
     adobe = cmyk.index(b'Adobe')
     ycck = cmyk[:adobe + 11] + b'\x02' + cmyk[adobe + 12:]
+    not_inverted = cmyk[:adobe - 4] + cmyk[adobe + 12:]
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('LAB')).tobytes()
     avif = saved(im, 'AVIF')
     exif = saved(im, 'JPEG', exif=turned(6))
     at = exif.index(b'Exif')
@@ -310,7 +326,9 @@ def odd_files():
         ('psd.jpg', b'8BPS\0\1' + bytes(6) + b'\0\3\0\0\0\x40\0\0\0\x40\0\x08\0\3' + bytes(12), 'refused'),
         ('palette without palette.png', without, 'refused'),
         ('ycck.jpg', ycck, 'right'),
-        ('cmyk.jpg', cmyk, 'right'),
+        ('cmyk.jpg', cmyk, 'right'), ('cmyk, not inverted.jpg', not_inverted, 'right'),
+        ('arithmetic.jpg', ARITHMETIC, 'right'), ('profile.jpg', saved(im, 'JPEG', icc_profile=profile), 'right'),
+        ('a note of 300 MB.png', with_a_note(im, 300 << 20), 'refused'),
         ('one bit.tif', saved(gray.convert('1'), 'TIFF'), 'right'),
         ('broken profile.jpg', saved(im, 'JPEG', icc_profile=b'not a profile'*9), 'right'),
         ('broken exif.jpg', exif[:at + 6] + b'\xff'*20 + exif[at + 26:], None),
