@@ -6,7 +6,7 @@
 __all__ = ['fold_batchnorm', 'fast_dtype', 'at_once', 'checked_engine', 'Frozen', 'engine_for', 'version_of']
 
 # %% ../nbs/65_engines.ipynb #89e37ff8
-import logging, os, platform, time, warnings
+import ctypes, logging, os, platform, sys, time, warnings
 from collections.abc import Callable
 from contextlib import contextmanager, nullcontext, suppress
 from copy import deepcopy
@@ -18,7 +18,7 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 import torch
 from fastcore.basics import patch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .files import cache_dir, text_hash
@@ -100,6 +100,26 @@ class _Maker:
             warnings.simplefilter('ignore') # the tracers' successors take seconds; without them, torch computes
             yield self.x[:2].clone()
 
+# %% ../nbs/65_engines.ipynb #b8d5f2a3
+@contextmanager
+def _silent():
+    "What C++ prints within goes nowhere."
+    try:
+        kept = os.dup(1)
+    except OSError: # there is no output
+        yield
+        return
+    sys.stdout.flush()
+    with open(os.devnull, 'wb') as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        if os.name == 'posix':
+            ctypes.CDLL(None).fflush(None) # what C still holds back
+        os.dup2(kept, 1)
+        os.close(kept)
+
 # %% ../nbs/65_engines.ipynb #d52b9b42
 @patch
 def onnxruntime(self: _Maker, dtype):
@@ -109,7 +129,7 @@ def onnxruntime(self: _Maker, dtype):
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     with TemporaryDirectory(ignore_cleanup_errors=True) as tmp: # Windows keeps what is in use
         file = f'{tmp}/net.onnx' # in memory it would take as much again
-        with self.example() as x:
+        with self.example() as x, _silent():
             torch.onnx.export(self.net, (x,), file, dynamo=False, input_names=['x'], output_names=['y'],
                               dynamic_axes={'x': {0: 'n'}, 'y': {0: 'n'}})
         run = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider']).run
@@ -266,11 +286,18 @@ def _turn():
     "Of two processes the second waits, and finds what the first has noted."
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
-        lock = FileLock(cache_dir()/'engines.lock').acquire()
+        lock = _waited_for(FileLock(cache_dir()/'engines.lock'))
     except OSError: # a cache that cannot be written
         lock = nullcontext()
     with lock:
         yield
+
+def _waited_for(lock):
+    try:
+        return lock.acquire(timeout=1)
+    except Timeout:
+        print('Another process finds out which engine is fastest; waiting until it knows.')
+        return lock.acquire()
 
 def _race(net, x, dtype, n, note):
     first, *others = _entries(dtype)

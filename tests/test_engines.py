@@ -1,6 +1,7 @@
 "Engines for frozen nets: they say what the plain net says, and the fastest is taken."
 import gc
 import logging
+import os
 import subprocess
 import sys
 import weakref
@@ -114,7 +115,7 @@ def test_a_cache_that_cannot_be_written(net, own_cache):
     assert engine_for(net, X, 10**6)
 
 
-class Odd(nn.Module):
+class Odd(nn.Module): # ONNX knows no such thing
     "ONNX knows nothing of it."
     def forward(self, x):
         return torch.from_numpy(np.fft.fft2(x.numpy()).real.astype(np.float32)).flatten(1)[:, :9]
@@ -360,3 +361,30 @@ def test_many_pictures_are_asked_in_float32(sketches, own_cache, monkeypatch):
     learn = ConvLearner.pretrained(lite0, ImageClassifierData.from_paths(sketches, tfms=TFMS)).silent()
     learn.predict()
     assert made and all(name.endswith('float32') for name in made)
+
+
+EXPORT_FAILS = """
+import os, sys
+import torch
+from torch import nn
+from imgcourse.engines import engine_for
+
+class Odd(nn.Module): # ONNX knows no such thing
+    def forward(self, x): return torch.linalg.matrix_exp(x[..., :4, :4]).sum((1, 2, 3))[:, None]
+
+layer = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
+net = nn.Sequential(*[layer for _ in range(300)], Odd()).eval()
+print('before', flush=True)
+kept = os.dup(1)
+os.dup2(os.pipe()[1], 1) # nobody reads there
+name = engine_for(net, torch.zeros(1, 3, 16, 16), 10**6, exact=True)
+os.dup2(kept, 1)
+print(name)
+"""
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='pipes of POSIX')
+def test_an_export_that_fails_does_not_wait_for_a_reader(own_cache):
+    "As in a notebook: what C++ prints is read by a thread that cannot run meanwhile."
+    done = subprocess.run([sys.executable, '-c', EXPORT_FAILS], capture_output=True, text=True, timeout=100)
+    assert done.stdout.split('\n')[0] == 'before' and done.stdout.split('\n')[1].startswith('torch-'), done.stderr
