@@ -299,6 +299,7 @@ def _waited_for(lock):
         print('Another process finds out which engine is fastest; waiting until it knows.')
         return lock.acquire()
 
+# %% ../nbs/65_engines.ipynb #66397f31
 def _race(net, x, dtype, n, note):
     first, *others = _entries(dtype)
     if note not in _of_torch:
