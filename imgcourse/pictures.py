@@ -87,13 +87,13 @@ def read_picture(
             if min_side:
                 im.draft(None, (min_side, min_side))
             with _room_for(_bytes_for(im, w*h, f)):
-                rgb = _upright(im)
+                rgb = _reduced(_upright(im), min_side)
     except PictureError:
         raise
     except Exception as e: # the readers of Pillow raise whatever comes
         raise PictureError(f'{name}: {_fault(name, e)}') from None
     _check_sides(w, h, name)
-    return _reduced(rgb, min_side)
+    return rgb
 
 # %% ../nbs/50_pictures.ipynb #c580af0c
 def _upright(im):

@@ -151,7 +151,7 @@ def archives_hold(folder):
 def checks(folder):
     os.environ['IMGCOURSE_CACHE'] = str(folder/'cache')
     from imgcourse.pictures import look_at
-    pictures = folder.parent/f'pictures of {folder.name}'
+    pictures = folder.parent/f'many pictures of {folder.name}'
     if not pictures.exists():
         two_classes(folder.parent/f'new {os.getpid()}', 150).rename(pictures)
     found = look_at(sorted(pictures.rglob('*.jpg')))
