@@ -265,6 +265,7 @@ import imgcourse.features
 from imgcourse.data import ImageClassifierData
 from imgcourse.features import FeatureStore, create_backbone, features
 imgcourse.features._pause = 0
+imgcourse.features.engine_for = lambda *args: 'torch-float32' # a race of two may end in two ways
 from imgcourse.transforms import lite0, tfms_from_model
 append = FeatureStore.append
 def slow(self, keys, rows):
@@ -311,7 +312,7 @@ def test_two_processes_at_once(sketches, tmp_path):
     printed = [p.communicate()[0] for p in processes]
     assert all(p.returncode == 0 for p in processes)
     assert sum(text.count('batch\n') for text in printed) == 25
-    assert sum('Another process' in text for text in printed) == 1
+    assert sum('Another process computes' in text for text in printed) == 1
 
 
 def states_after_a_kill(old, new):
