@@ -12,11 +12,11 @@ import hashlib, html, io, math, os, re, stat, sys, time, warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache, partial
 from numbers import Integral, Real
 from pathlib import Path
-from threading import Condition, current_thread
+from threading import Condition, Lock, current_thread
 from typing import Any, BinaryIO, Literal, NamedTuple
 from .files import cache_dir, file_key, printable, text_hash, whole_import
 with whole_import():
@@ -82,12 +82,8 @@ def read_picture(
     name = path if is_name else getattr(path, 'name', 'The picture')
     try:
         # not by name: Pillow would map TIFFs into memory and garble turned ones
-        with (_open_file(path) if is_name else nullcontext(path)) as f, _opened(f) as im:
-            w, h = im.size
-            if min_side:
-                im.draft(None, (min_side, min_side))
-            with _room_for(_bytes_for(im, w*h, f)):
-                rgb = _reduced(_upright(im), min_side)
+        with (_open_file(path) if is_name else _content(path)) as f, _with_room(f, min_side) as (im, (w, h)):
+            rgb = _reduced(_upright(im), min_side)
     except PictureError:
         raise
     except Exception as e: # the readers of Pillow raise whatever comes
@@ -111,9 +107,11 @@ def _open_file(path, buffering=-1):
     about = os.stat(path)
     if not stat.S_ISREG(about.st_mode):
         raise ValueError('it is no file, but a folder, a pipe or a device')
-    if about.st_size > _most/4: # some readers take the whole file into memory
+    if about.st_size > _most/5:
         raise _TooLarge(f'a file of {about.st_size/1e9:.1f} GB; make it smaller first')
     return open(path, 'rb', buffering)
+
+def _content(file): return nullcontext(file if file.seekable() else io.BytesIO(file.read()))
 
 # %% ../nbs/50_pictures.ipynb #bbdda49c
 _large = 'ignore', None, Image.DecompressionBombWarning, None, 0 # as `warnings` keeps a filter
@@ -130,6 +128,8 @@ def _opened(file):
             filters.remove(_large)
 
 # %% ../nbs/50_pictures.ipynb #43a013f4
+Image.core.set_block_size(2**26) # blocks of over 32 MB go back to the system; smaller ones would stay with a thread
+
 _most = 1_500_000_000 # bytes for reading, all threads together
 _bytes_a_pixel = {'WEBP': 20, 'AVIF': 20, 'JPEG2000': 28, 'TIFF': 12} # as measured, decoder included; others: 8
 
@@ -142,12 +142,22 @@ def _bytes_for(im, pixels, file):
     return need
 
 def _check_layers(file, pixels):
-    at = file.tell()
-    file.seek(0)
-    layers = file.read().count(b'\xff\xda')
-    file.seek(at)
+    layers = _count(file, b'\xff\xda')
     if layers > 20 and layers*pixels > 2e10:
         raise ValueError(f'it is stored in {layers} layers, which would take minutes')
+
+def _count(file, part):
+    at = file.tell()
+    file.seek(0)
+    n = file.read().count(part)
+    file.seek(at)
+    return n
+
+def _size(file):
+    file.seek(0, os.SEEK_END)
+    n = file.tell()
+    file.seek(0)
+    return n
 
 # %% ../nbs/50_pictures.ipynb #68f15a22
 class _TooLarge(ValueError):
@@ -155,12 +165,13 @@ class _TooLarge(ValueError):
 
 class _Room:
     "Who reads takes so many bytes of it, and waits until they are free."
-    def __init__(self): self.taken, self.change = 0, Condition()
+    def __init__(self): self.taken, self.change, self.turn = 0, Condition(), Lock()
 
     @contextmanager
-    def take(self, n):
-        if n > _most:
-            raise _TooLarge(f'reading it would take {n/1e9:.1f} GB; make it smaller first')
+    def take(self, n, held=0):
+        "`held`: what the same reader has taken before."
+        if n + held > _most:
+            raise _TooLarge(f'reading it would take {(n + held)/1e9:.1f} GB; make it smaller first')
         with self.change:
             self.change.wait_for(lambda: self.taken + n <= _most)
             self.taken += n
@@ -174,7 +185,27 @@ class _Room:
 @cache
 def _room(pid): return _Room() # a process that was forked has one of its own
 
-def _room_for(n): return _room(os.getpid()).take(n)
+# %% ../nbs/50_pictures.ipynb #f2ad4d16
+@contextmanager
+def _with_room(file, min_side):
+    "The picture, opened, once there is room for all that reading it takes; and its full size."
+    room, n = _room(os.getpid()), 5*_size(file)
+    large = n > _most/20
+    with ExitStack() as stack:
+        with room.turn if large else nullcontext(): # of those that hold some and wait for more, there is one
+            if large:
+                stack.enter_context(room.take(n))
+                _check_parts(file)
+            im = stack.enter_context(_opened(file))
+            size = im.size
+            if min_side:
+                im.draft(None, (min_side, min_side))
+            stack.enter_context(room.take(_bytes_for(im, math.prod(size), file), n if large else 0))
+        yield im, size
+
+def _check_parts(file):
+    if (n := _count(file, b'Exif\0\0')) > 100: # Pillow copies all parts for each new one
+        raise ValueError(f'its notes are in {n} parts, which would take minutes')
 
 # %% ../nbs/50_pictures.ipynb #9db721db
 def read_pixels(
@@ -188,7 +219,7 @@ def read_pixels(
 def _plain_jpeg(path, min_side):
     try:
         with _open_file(path, buffering=0) as f:
-            if f.read(3) != b'\xff\xd8\xff':
+            if f.read(3) != b'\xff\xd8\xff' or _size(f) > _most/100:
                 return None
             f.seek(0)
             content = f.read()
@@ -196,7 +227,7 @@ def _plain_jpeg(path, min_side):
         if colors != 'YCbCr' or w*h > (Image.MAX_IMAGE_PIXELS or 0) or _odd(content, w*h):
             return None
         part = _part(w, h, min_side)
-        with _room_for(len(content) + 3*w*h//part**2):
+        with _room(os.getpid()).take(len(content) + 3*w*h//part**2):
             pixels = simplejpeg.decode_jpeg(content, min_width=-(-w//part), min_height=-(-h//part))
     except Exception: # whatever it is, Pillow will find it
         return None

@@ -317,6 +317,50 @@ def test_what_needs_more_than_there_may_be_is_not_waited_for(tmp_path, monkeypat
         read(tmp_path/'x.jpg')
 
 
+def test_large_files_are_counted_too(tmp_path, monkeypatch):
+    "Some readers take a file whole, and several times. Of those that wait for the rest, there is one at a time."
+    Image.effect_noise((60, 40), 90).convert('RGB').save(tmp_path/'x.png')
+    file, room = tmp_path/'x.png', pictures._room(os.getpid())
+    n, pixels = 5*file.stat().st_size, 60*40*8
+    monkeypatch.setattr(pictures, '_most', 2*n + pixels - 1)
+    open_now, most = [], []
+    opened = pictures._opened
+    def noted(file):
+        open_now.append(file)
+        most.append(room.taken)
+        return opened(file)
+    monkeypatch.setattr(pictures, '_opened', noted)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda k: read_picture(file).size, range(40))) == {(60, 40)}
+    assert len(open_now) == 40 and n <= min(most) and max(most) < 2*n + pixels
+    assert room.taken == 0
+    monkeypatch.setattr(pictures, '_most', n + pixels - 1)
+    with pytest.raises(PictureError, match=r'x.png: reading it would take 0.0 GB; make it smaller'):
+        read_picture(file)
+
+
+def test_notes_in_many_parts(tmp_path):
+    "Pillow copies all parts for each new one: at 100 MB half a minute, at 300 MB five."
+    small = io.BytesIO()
+    Image.new('RGB', (96, 64), RED).save(small, 'JPEG')
+    part = b'\xff\xe1\xff\xfdExif\0\0' + bytes(65_525)
+    for n in (3, 400):
+        (tmp_path/f'{n} parts.jpg').write_bytes(small.getvalue()[:2] + part*n + small.getvalue()[2:])
+    assert read_picture(tmp_path/'3 parts.jpg').size == (96, 64)
+    for read in (read_picture, read_pixels):
+        with pytest.raises(PictureError, match=r'400 parts.jpg: .*its notes are in 400 parts'):
+            read(tmp_path/'400 parts.jpg')
+
+
+def test_a_stream_that_only_goes_forward(few):
+    "Such as what `urlopen` gives."
+    content = (few/'train'/'cats'/'cat.1.jpg').read_bytes()
+    class Stream(io.BytesIO):
+        def seekable(self): return False
+        def seek(self, *args): raise io.UnsupportedOperation('seek')
+    assert read_picture(Stream(content)).tobytes() == read_picture(io.BytesIO(content)).tobytes()
+
+
 @pytest.mark.skipif(os.name != 'posix', reason='elsewhere the file would take that room on the disk')
 @pytest.mark.parametrize('read', [read_picture, read_pixels])
 def test_a_file_that_is_larger_than_any_picture(few, read):

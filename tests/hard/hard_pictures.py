@@ -265,17 +265,43 @@ SAVED_BOMBS = [
 
 def pool_of_bombs(folder, threads):
     "Eight large files at once, with so many threads: each alone has room, two have not."
+    file = Path(folder)/f'{threads} threads.webp'
+    file.write_bytes(lossless_webp(6_500, 6_500))
+    return eight_times(file, threads, (3, 465, 465))
+
+
+def pool_of_notes(folder, threads):
+    "Eight small pictures at once, each with a note of 200 MB, which the reader takes along three times."
+    file, n = Path(folder)/f'{threads} threads, notes.webp', 200_000_000
+    head = b'VP8X' + struct.pack('<I', 10) + b'\x04\0\0\0' + b'\x5f\0\0' + b'\x3f\0\0' # 96 × 64, with XMP
+    head += saved(photo(), 'WEBP', lossless=True)[12:] + b'XMP ' + struct.pack('<I', n)
+    file.write_bytes(b'RIFF' + struct.pack('<I', 4 + len(head) + n) + b'WEBP' + head)
+    os.truncate(file, file.stat().st_size + n)
+    return eight_times(file, threads, (3, 64, 96))
+
+
+def eight_times(file, threads, shape):
     import imgcourse.pictures
     from imgcourse.pictures import in_threads, read_pixels
     from concurrent.futures import ThreadPoolExecutor
-    file = Path(folder)/f'{threads} threads.webp'
-    file.write_bytes(lossless_webp(6_500, 6_500))
     pool = ThreadPoolExecutor(threads, 'imgcourse')
     imgcourse.pictures._threads = lambda pid: pool
     shapes = {tuple(p.shape) for p in in_threads(partial(read_pixels, min_side=224), [file]*8)}
-    if shapes != {(3, 465, 465)}:
+    if shapes != {shape}:
         raise Silent(f'read as {shapes}')
     return 'right'
+
+
+def notes_in_parts(folder):
+    "A JPEG whose notes are in 1,500 parts: a reader that puts them together one by one takes half a minute."
+    content, file = saved(photo(), 'JPEG'), Path(folder)/'parts.jpg'
+    part = b'\xff\xe1\xff\xfdExif\0\0' + bytes(65_525)
+    with open(file, 'wb') as f:
+        f.write(content[:2])
+        for _ in range(1500):
+            f.write(part)
+        f.write(content[2:])
+    return read(str(file), 'refused')
 
 
 # ---- odd kinds
@@ -420,3 +446,5 @@ def make(folder, quick, rng):
         yield Trial(f'large: {args[0]} {args[3]} {args[1]} × {args[2]}', saved_bomb, (str(folder), *args), 60, MOST)
     for threads in (4,) if quick else (2, 4, 16):
         yield Trial(f'eight large files, {threads} threads', pool_of_bombs, (str(folder), threads), 60, MOST)
+        yield Trial(f'eight files with large notes, {threads} threads', pool_of_notes, (str(folder), threads), 60, MOST)
+    yield Trial('notes in 1,500 parts', notes_in_parts, (str(folder),), 10, MOST)
