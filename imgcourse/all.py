@@ -76,7 +76,7 @@ def log_loss(
 
 _helpers = set('''
     as_bytes file_key in_threads look_at Looked picture_suffixes printable read_pixels text_hash use_free_cores
-    warn_user warn_of_doubts whole_file whole_folder whole_import naming to_disk folders_of_parts
+    warn_user warn_of_doubts whole_file whole_folder whole_import naming one_at_a_time to_disk folders_of_parts
     steady_threads arch_name as_tensor pixels validation_tfm at_once checked_engine engine_for version_of
     Part Seeded as_is check_arrays check_split loader_processes read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score

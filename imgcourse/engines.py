@@ -18,10 +18,9 @@ from threading import Lock
 from weakref import WeakKeyDictionary
 import torch
 from fastcore.basics import patch
-from filelock import FileLock, Timeout
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from .files import cache_dir, text_hash
+from .files import cache_dir, one_at_a_time, text_hash
 from .pictures import steady_threads, use_free_cores
 
 _log = logging.getLogger('imgcourse.engines')
@@ -109,7 +108,8 @@ def _silent():
     except OSError: # there is no output
         yield
         return
-    sys.stdout.flush()
+    if sys.stdout: # some programs have none
+        sys.stdout.flush()
     with open(os.devnull, 'wb') as nowhere:
         os.dup2(nowhere.fileno(), 1)
     try:
@@ -286,18 +286,11 @@ def _turn():
     "Of two processes the second waits, and finds what the first has noted."
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
-        lock = _waited_for(FileLock(cache_dir()/'engines.lock'))
+        lock = one_at_a_time(cache_dir()/'engines.lock', 'finds out which engine is fastest')
     except OSError: # a cache that cannot be written
         lock = nullcontext()
     with lock:
         yield
-
-def _waited_for(lock):
-    try:
-        return lock.acquire(timeout=1)
-    except Timeout:
-        print('Another process finds out which engine is fastest; waiting until it knows.')
-        return lock.acquire()
 
 # %% ../nbs/65_engines.ipynb #66397f31
 def _race(net, x, dtype, n, note):

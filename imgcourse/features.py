@@ -17,7 +17,6 @@ import numpy as np, PIL, torch, torchvision
 from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from fastcore.basics import listify, patch
-from filelock import FileLock, Timeout
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,7 +25,7 @@ from torch.utils.data import DataLoader, Subset
 import imgcourse
 from .batches import PictureDataset, as_is, keep_random_state, loader_processes
 from .engines import Frozen, at_once, engine_for, version_of
-from .files import cache_dir, whole_file
+from .files import cache_dir, one_at_a_time, whole_file
 from .pictures import ProgressBar, warn_user
 from .transforms import arch_name, lite0, model_cfg
 
@@ -308,7 +307,7 @@ class FeatureStore:
         width: int, # numbers in a row
     ):
         self.folder, self.width = Path(folder), width
-        self.lock, self.row, self.index_end = FileLock(self.folder/'lock'), {}, 0
+        self.row, self.index_end = {}, 0
 
     def read(self) -> 'FeatureStore': # itself
         "Read what is new in the index, as far as it agrees with the rows."
@@ -450,14 +449,10 @@ def _missing(store, keys, share, shares):
 def _locked(file):
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
-        return lock.acquire(timeout=1)
-    except Timeout:
-        print('Another process computes these features; waiting until it has finished.')
+        return one_at_a_time(file, 'computes these features')
     except OSError as e:
         raise OSError(e.errno, f'{e.strerror}; features are missing in this cache, and it cannot be written. '
                       'IMGCOURSE_CACHE names a folder of yours', str(file.parent)) from None
-    return lock.acquire()
 
 # %% ../nbs/55_features.ipynb #019b6502
 @torch.inference_mode()
@@ -491,7 +486,7 @@ def _keep(rows, keys, done, store):
     if not rows:
         return done
     new = np.concatenate(rows)
-    with store.lock:
+    with one_at_a_time(store.folder/'lock', 'writes features'):
         store.read().append(keys[done:done + len(new)], new)
     rows.clear()
     return done + len(new)

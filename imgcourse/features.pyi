@@ -2,7 +2,6 @@
 import numpy as np
 import torch
 from collections.abc import Callable, Sequence
-from filelock import FileLock
 from imgcourse.batches import PictureDataset
 from pathlib import Path
 from torch import nn
@@ -74,7 +73,6 @@ class FeatureStore:
     """Rows of float32 on disk, each under a key."""
     folder: Path
     width: int
-    lock: FileLock
     row: dict
     index_end: int
     rows: Any

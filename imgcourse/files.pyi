@@ -1,11 +1,12 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
 from collections.abc import Iterator
 from contextlib import contextmanager
+from filelock import AcquireReturnProxy
 from pathlib import Path
 
 __all__ = [
-    'whole_file', 'naming', 'to_disk', 'whole_folder', 'cache_dir', 'text_hash', 'file_key', 'check_name', 'printable',
-    'whole_import',
+    'whole_file', 'naming', 'to_disk', 'whole_folder', 'one_at_a_time', 'cache_dir', 'text_hash', 'file_key',
+    'check_name', 'printable', 'whole_import',
 ]
 
 @contextmanager
@@ -24,6 +25,10 @@ def to_disk(path: str | Path) -> None:
 def whole_folder(folder: str | Path) -> Iterator[Path]:
     """What is written within becomes the folder at its end, in one step. Raises `FileExistsError` if there is one by
     then, and `OSError` that names it; then nothing has changed."""
+
+def one_at_a_time(file: str | Path, work: str) -> AcquireReturnProxy:
+    """Wait until no other process is within; after a second, say so. Raises `OSError` where the lock cannot be
+    written."""
 
 def cache_dir() -> Path:
     """The folder of sketches, downloads and features. It can be deleted at any time: all of it can be made again.

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 import numpy as np
-from filelock import FileLock
 from PIL import Image
 from . import sketches
-from .files import cache_dir, to_disk, whole_file, whole_folder
+from .files import cache_dir, one_at_a_time, to_disk, whole_file, whole_folder
 from .pictures import ProgressBar, list_pictures, look_at, warn_user
 from .transforms import lite0, resnet34, resnext101_64
 
@@ -105,7 +104,7 @@ def download(
     dest, part = Path(dest), Path(f'{dest}.part')
     dest.parent.mkdir(parents=True, exist_ok=True)
     by_hand = f'You can also put the file there by other means: {dest}'
-    with FileLock(f'{dest}.lock'):
+    with one_at_a_time(f'{dest}.lock', f'downloads {dest.name}'):
         if not dest.exists():
             try:
                 _fetch_all(url, part, tries)

@@ -170,3 +170,17 @@ print(torch.ones(2).sum().item(), read_picture.__module__)
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout.split() == ['stopped', '2.0', 'imgcourse.pictures'], done.stderr
+
+
+def test_who_waits_for_another_process_says_so(tmp_path):
+    code = ('import sys\nfrom imgcourse.files import one_at_a_time\n'
+            'with one_at_a_time(sys.argv[1], "counts to ten"):\n    print("it is my turn", flush=True)\n    input()\n')
+    def start():
+        return subprocess.Popen([sys.executable, '-c', code, str(tmp_path/'lock')], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True, bufsize=1)
+    first = start()
+    assert first.stdout.readline() == 'it is my turn\n'
+    second = start()
+    assert second.stdout.readline() == 'Another process counts to ten; waiting until it has finished.\n'
+    first.communicate('\n')
+    assert second.communicate('\n')[0] == 'it is my turn\n'

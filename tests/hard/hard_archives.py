@@ -406,9 +406,9 @@ def fetch_at_once(folder, processes):
     server = serving()
     with server as url:
         args = [sys.executable, '-c', code, f'{url}/slow/file', str(dest), DIGEST] # four seconds
-        running = [subprocess.Popen(args, stderr=subprocess.PIPE) for _ in range(processes)]
-        said = [p.communicate()[1].decode() for p in running]
-    if any(p.returncode for p in running):
+        running = [subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(processes)]
+        said = [p.communicate()[0].decode() for p in running]
+    if any(p.returncode for p in running) or sum('Another process downloads together.bin' in s for s in said) == 0:
         raise Silent(said)
     if server.server.asked != 1:
         raise Silent(f'fetched {server.server.asked} times')
