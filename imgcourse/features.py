@@ -307,33 +307,44 @@ class FeatureStore:
         width: int, # numbers in a row
     ):
         self.folder, self.width = Path(folder), width
-        self.row, self.index_end = {}, 0
+        self._forget()
+
+    def _forget(self): self.row, self.n_rows, self.index_end, self.last_line = {}, 0, 0, b''
 
     def read(self) -> 'FeatureStore': # itself
         "Read what is new in the index, as far as it agrees with the rows."
-        file = self.folder/'rows'
-        shape = (file.stat().st_size if file.exists() else 0)//(4*self.width), self.width
-        self.rows = np.memmap(file, np.float32, 'c', shape=shape) if shape[0] else np.empty(shape, np.float32)
-        for line in self._new_lines():
+        lines, shape = self._new_lines(), (self._rows_there(), self.width)
+        self.rows = np.memmap(self.folder/'rows', np.float32, 'c', shape=shape) if shape[0] else np.empty(shape, np.float32)
+        for line in lines:
             checksum, *keys = line.decode(errors='replace').split() or ['']
-            new = self.rows[len(self.row):len(self.row) + len(keys)]
-            whole = keys and line.endswith(b'\n') and len(new) == len(keys)
-            if not whole or f'{zlib.crc32(new):08x}' != checksum:
+            new = self.rows[self.n_rows:self.n_rows + len(keys)]
+            if not keys or not line.endswith(b'\n') or len(new) < len(keys):
                 break
-            self._note(keys, line)
+            self._note(keys, line, whole=f'{zlib.crc32(new):08x}' == checksum)
         return self
 
     def _new_lines(self):
-        file = self.folder/'index'
+        file, known = self.folder/'index', self.last_line
         if not file.exists():
+            self._forget()
             return []
         with open(file, 'rb') as f:
-            f.seek(self.index_end)
-            return f.read().splitlines(keepends=True)
+            f.seek(self.index_end - len(known))
+            content = f.read()
+            if not content.startswith(known) or self._rows_there() < self.n_rows: # somebody has emptied the cache
+                self._forget()
+                f.seek(0)
+                content, known = f.read(), b''
+        return content[len(known):].splitlines(keepends=True)
 
-    def _note(self, keys, line):
-        self.row |= {k: len(self.row) + i for i, k in enumerate(keys)}
-        self.index_end += len(line)
+    def _rows_there(self):
+        file = self.folder/'rows'
+        return file.stat().st_size//(4*self.width) if file.exists() else 0
+
+    def _note(self, keys, line, whole=True):
+        if whole:
+            self.row |= {k: self.n_rows + i for i, k in enumerate(keys)}
+        self.n_rows, self.index_end, self.last_line = self.n_rows + len(keys), self.index_end + len(line), line
 
 # %% ../nbs/55_features.ipynb #8873da2d
 @patch
@@ -350,7 +361,7 @@ def append(
     parts = [slice(i, i + 16) for i in range(0, len(keys), 16)] # what is damaged later costs no more than one part
     lines = [f'{zlib.crc32(rows[part]):08x} {" ".join(keys[part])}\n'.encode() for part in parts]
     self.folder.mkdir(parents=True, exist_ok=True)
-    _write_from(self.folder/'rows', len(self.row)*self.width*4, memoryview(rows.tobytes()))
+    _write_from(self.folder/'rows', self.n_rows*self.width*4, memoryview(rows.tobytes()))
     _write_from(self.folder/'index', self.index_end, memoryview(b''.join(lines)))
     for part, line in zip(parts, lines):
         self._note(keys[part], line)

@@ -82,7 +82,7 @@ def read_picture(
     name = path if is_name else getattr(path, 'name', 'The picture')
     try:
         # not by name: Pillow would map TIFFs into memory and garble turned ones
-        with (_open_file(path) if is_name else _content(path)) as f, _with_room(f, min_side) as (im, (w, h)):
+        with _open_file(path) if is_name else nullcontext(path) as f, _with_room(f, min_side) as (im, (w, h)):
             rgb = _reduced(_upright(im), min_side)
     except PictureError:
         raise
@@ -102,21 +102,43 @@ def _reduced(im, min_side):
     times = min(im.size)//(2*min_side) if min_side else 1
     return im.reduce(times) if times > 1 else im
 
-def _open_file(path, buffering=-1):
+def _open_file(path):
     "Open it, if it is one (a named pipe would be waited for), and not so large that no picture can need it."
     about = os.stat(path)
     if not stat.S_ISREG(about.st_mode):
-        raise ValueError('it is no file, but a folder, a pipe or a device')
+        raise _Refused('it is no file, but a folder, a pipe or a device')
     if about.st_size > _most/5:
-        raise _TooLarge(f'a file of {about.st_size/1e9:.1f} GB; make it smaller first')
-    return open(path, 'rb', buffering)
+        raise _Refused(f'a file of {about.st_size/1e9:.1f} GB; make it smaller first')
+    return open(path, 'rb', 0)
 
-def _content(file): return nullcontext(file if file.seekable() else io.BytesIO(file.read()))
+class _Reader(io.BufferedReader):
+    "Pillow keeps what it reads before the pixels: pieces without end, or one a thousand times, would fill the memory."
+    def __init__(self, raw):
+        super().__init__(raw)
+        self.size = self.seek(0, os.SEEK_END)
+        self.pieces_left, self.bytes_left = 20_000 + self.size//1000, 1_000_000 + 6*self.size
+        self.seek(0)
+
+    def read(self, n=-1):
+        content = super().read(n)
+        self.pieces_left -= 1
+        self.bytes_left -= len(content)
+        if self.pieces_left < 0 or self.bytes_left < 0:
+            raise _Refused('it is stored in too many pieces, which would take long')
+        return content
+
+@contextmanager
+def _in_pieces(file):
+    reader = _Reader(file if file.seekable() else io.BytesIO(file.read()))
+    try:
+        yield reader
+    finally:
+        reader.detach() # or it would be closed, too
 
 # %% ../nbs/50_pictures.ipynb #bbdda49c
 _large = 'ignore', None, Image.DecompressionBombWarning, None, 0 # as `warnings` keeps a filter
 
-_kinds = 'JPEG', 'PNG', 'GIF', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'AVIF', 'JPEG2000' # JPEG includes MPO
+_kinds = 'JPEG', 'PNG', 'GIF', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'AVIF' # JPEG includes MPO
 
 def _opened(file):
     filters = warnings.filters
@@ -131,20 +153,22 @@ def _opened(file):
 Image.core.set_block_size(2**26) # blocks of over 32 MB go back to the system; smaller ones would stay with a thread
 
 _most = 1_500_000_000 # bytes for reading, all threads together
-_bytes_a_pixel = {'WEBP': 20, 'AVIF': 20, 'JPEG2000': 28, 'TIFF': 12} # as measured, decoder included; others: 8
+_bytes_a_pixel = {'WEBP': 20, 'AVIF': 20, 'TIFF': 12} # as measured, decoder included; others: 8
 
 def _bytes_for(im, pixels, file):
     "How much memory reading will take. `pixels`: of the whole picture, where a smaller one is read."
     need = im.width*im.height*_bytes_a_pixel.get(im.format, 8)
-    if im.info.get('progressive'):
+    if im.format in ('JPEG', 'MPO') and (layers := _count(file, b'\xff\xda')) > 1:
         need += 2*len(im.getbands())*pixels
-        _check_layers(file, pixels)
+        if _too_long(layers, pixels):
+            raise _Refused(f'it is stored in {layers:,} layers, which would take minutes')
+    if im.format == 'TIFF': # it may be in tiles, each of which is larger
+        need = max(need, 12*math.prod(im.tag_v2.get(side, 0) for side in (322, 323)))
+    if im.format == 'PPM' and im.tile[0][0] == 'ppm_plain' and _count(file, b'#') > 1000:
+        raise _Refused('a picture written as text, with over 1,000 remarks, each of which would take long')
     return need
 
-def _check_layers(file, pixels):
-    layers = _count(file, b'\xff\xda')
-    if layers > 20 and layers*pixels > 2e10:
-        raise ValueError(f'it is stored in {layers} layers, which would take minutes')
+def _too_long(layers, pixels): return layers > 20 and layers*pixels > 2e10
 
 def _count(file, part):
     at = file.tell()
@@ -153,15 +177,9 @@ def _count(file, part):
     file.seek(at)
     return n
 
-def _size(file):
-    file.seek(0, os.SEEK_END)
-    n = file.tell()
-    file.seek(0)
-    return n
-
 # %% ../nbs/50_pictures.ipynb #68f15a22
-class _TooLarge(ValueError):
-    "More memory than reading a picture may take."
+class _Refused(ValueError):
+    "A file may be whole, and yet not be read."
 
 class _Room:
     "Who reads takes so many bytes of it, and waits until they are free."
@@ -171,7 +189,7 @@ class _Room:
     def take(self, n, held=0):
         "`held`: what the same reader has taken before."
         if n + held > _most:
-            raise _TooLarge(f'reading it would take {(n + held)/1e9:.1f} GB; make it smaller first')
+            raise _Refused(f'reading it would take {(n + held)/1e9:.1f} GB; make it smaller first')
         with self.change:
             self.change.wait_for(lambda: self.taken + n <= _most)
             self.taken += n
@@ -189,13 +207,14 @@ def _room(pid): return _Room() # a process that was forked has one of its own
 @contextmanager
 def _with_room(file, min_side):
     "The picture, opened, once there is room for all that reading it takes; and its full size."
-    room, n = _room(os.getpid()), 5*_size(file)
-    large = n > _most/20
     with ExitStack() as stack:
+        file = stack.enter_context(_in_pieces(file))
+        room, n = _room(os.getpid()), 5*file.size
+        large = n > _most/20
         with room.turn if large else nullcontext(): # of those that hold some and wait for more, there is one
             if large:
                 stack.enter_context(room.take(n))
-                _check_parts(file)
+            _check_parts(file)
             im = stack.enter_context(_opened(file))
             size = im.size
             if min_side:
@@ -204,8 +223,8 @@ def _with_room(file, min_side):
         yield im, size
 
 def _check_parts(file):
-    if (n := _count(file, b'Exif\0\0')) > 100: # Pillow copies all parts for each new one
-        raise ValueError(f'its notes are in {n} parts, which would take minutes')
+    if file.peek(2)[:2] == b'\xff\xd8' and (n := _count(file, b'Exif\0\0')) > 100:
+        raise _Refused(f'its notes are in {n:,} parts, and for each all before are copied; that would take minutes')
 
 # %% ../nbs/50_pictures.ipynb #9db721db
 def read_pixels(
@@ -218,16 +237,17 @@ def read_pixels(
 
 def _plain_jpeg(path, min_side):
     try:
-        with _open_file(path, buffering=0) as f:
-            if f.read(3) != b'\xff\xd8\xff' or _size(f) > _most/100:
+        with _open_file(path) as f:
+            if f.read(3) != b'\xff\xd8\xff' or os.fstat(f.fileno()).st_size > _most/100:
                 return None
             f.seek(0)
             content = f.read()
         h, w, colors, _ = simplejpeg.decode_jpeg_header(content)
-        if colors != 'YCbCr' or w*h > (Image.MAX_IMAGE_PIXELS or 0) or _odd(content, w*h):
+        layers = content.count(b'\xff\xda')
+        if colors != 'YCbCr' or w*h > (Image.MAX_IMAGE_PIXELS or 0) or _too_long(layers, w*h) or _turned(content):
             return None
         part = _part(w, h, min_side)
-        with _room(os.getpid()).take(len(content) + 3*w*h//part**2):
+        with _room(os.getpid()).take(len(content) + 3*w*h//part**2 + 6*w*h*(layers > 1)):
             pixels = simplejpeg.decode_jpeg(content, min_width=-(-w//part), min_height=-(-h//part))
     except Exception: # whatever it is, Pillow will find it
         return None
@@ -237,13 +257,13 @@ def _plain_jpeg(path, min_side):
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 # %% ../nbs/50_pictures.ipynb #0daa24de
-def _odd(content, pixels):
-    "Must it be turned, or is it large and in layers? (A note about turning is in a segment that begins so.)"
-    large = pixels*len(content) > 1e12
-    if not large and b'\xff\xe1' not in content:
+def _turned(content):
+    "A note about that is in a segment that begins so."
+    if b'\xff\xe1' not in content:
         return False
-    with _opened(io.BytesIO(content)) as im:
-        return im.getexif().get(ExifTags.Base.Orientation, 1) != 1 or (large and im.info.get('progressive'))
+    with _in_pieces(io.BytesIO(content)) as file:
+        _check_parts(file)
+        return _opened(file).getexif().get(ExifTags.Base.Orientation, 1) != 1
 
 def _part(w, h, min_side):
     "As Pillow's `draft` would have it: a half, a quarter or an eighth, if both sides are long enough then."
@@ -268,7 +288,7 @@ def _fault(path, error):
         return 'this is not a picture, or of a kind that is not opened, whatever its name says'
     if isinstance(error, Image.DecompressionBombError):
         return f'over {2*Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller first'
-    if isinstance(error, _TooLarge):
+    if isinstance(error, _Refused):
         return str(error)
     if isinstance(error, MemoryError):
         return 'there is too little memory to read it'

@@ -248,7 +248,8 @@ def test_damage_is_found_and_mended(backbone, data, own_cache, computed):
     index, = own_cache.glob('features/*/index')
     content, row_20 = rows.read_bytes(), 2560*4*20
     changed = content[:row_20] + b'\xff' + content[row_20 + 1:]
-    for damaged, n_lost in ((content[:-5], 8), (changed, 8), (b'', 24)):
+    at_the_begin = b'\xff' + content[1:]
+    for damaged, n_lost in ((content[:-5], 8), (at_the_begin, 16), (b'', 24), (changed, 8)):
         rows.write_bytes(damaged)
         assert np.array_equal(features(backbone, data.fix_ds)[:], want)
         assert computed[-1] == n_lost
@@ -256,7 +257,26 @@ def test_damage_is_found_and_mended(backbone, data, own_cache, computed):
         index.write_bytes(damaged)
         assert np.array_equal(features(backbone, data.fix_ds)[:], want)
         assert computed[-1] == n_lost
-    assert len(computed) == 6
+    assert len(computed) == 7
+
+
+@pytest.mark.parametrize('lost', ['index', 'rows', 'both', 'folder', 'replaced'])
+def test_a_cache_that_is_emptied_meanwhile(tmp_path, lost):
+    "It can be deleted at any time, and by another program; rows of zeros were given out as features then."
+    a, b = np.random.RandomState(0).randn(2, 40, 4).astype(np.float32)
+    store = FeatureStore(tmp_path/'s', 4)
+    store.read().append([f'a{k}' for k in range(40)], a)
+    if lost in ('folder', 'replaced'):
+        shutil.rmtree(tmp_path/'s')
+    for name in ('index', 'rows'):
+        if lost in (name, 'both'):
+            (tmp_path/'s'/name).unlink()
+    if lost == 'replaced':
+        FeatureStore(tmp_path/'s', 4).read().append([f'c{k}' for k in range(90)], np.zeros((90, 4), np.float32))
+    store.read().append([f'b{k}' for k in range(40)], b)
+    for known in (store.read(), FeatureStore(tmp_path/'s', 4).read()):
+        assert not [k for k in known.row if k.startswith('a')]
+        assert np.array_equal(known.rows[[known.row[f'b{k}'] for k in range(40)]], b)
 
 
 SCRIPT = """

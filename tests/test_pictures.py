@@ -22,6 +22,7 @@ from nbclient import NotebookClient
 from PIL import ExifTags, Image
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
+from bombs import jpeg, layers_of_colors, many_remarks, one_large_tile, segment, small_notes
 from imgcourse import pictures
 from imgcourse.data import ImageClassifierData
 from imgcourse.files import printable
@@ -350,6 +351,44 @@ def test_notes_in_many_parts(tmp_path):
     for read in (read_picture, read_pixels):
         with pytest.raises(PictureError, match=r'400 parts.jpg: .*its notes are in 400 parts'):
             read(tmp_path/'400 parts.jpg')
+
+
+BOMBS = {
+    'small notes.jpg': (lambda: small_notes(20_000), 'notes are in 20,080 parts'),
+    'layers.jpg': (lambda: layers_of_colors(9_000, 9_000, 2_000), 'in 2,000 layers'),
+    'empty segments.jpg': (lambda: jpeg()[:2] + segment(0xe1)*500_000 + jpeg()[2:], 'too many pieces'),
+    'remarks.ppm': (lambda: many_remarks(500_000), 'over 1,000 remarks'),
+}
+
+
+@pytest.mark.parametrize('name', BOMBS)
+@pytest.mark.parametrize('read', [read_picture, read_pixels])
+def test_files_that_would_take_minutes(tmp_path, name, read):
+    "They are small, and Pillow reads them; each for minutes, or into gigabytes."
+    make, why = BOMBS[name]
+    (tmp_path/name).write_bytes(make())
+    with pytest.raises(PictureError, match=f'{name}: [^(]*{why}'):
+        read(tmp_path/name)
+
+
+def test_what_is_harmless_of_that_kind_is_read(tmp_path):
+    for name, content in {'three layers.jpg': layers_of_colors(64, 64, 3), 'remarks.ppm': many_remarks(900)}.items():
+        (tmp_path/name).write_bytes(content)
+        want = Image.open(tmp_path/name).convert('RGB')
+        assert np.array_equal(np.asarray(read_picture(tmp_path/name)), np.asarray(want))
+        assert read_pixels(tmp_path/name).shape == (3, *want.size)
+
+
+@pytest.mark.parametrize('name, most', [('layers.jpg', 6*900*900), ('tile.tif', 12*16_384**2)])
+def test_what_counts_is_what_the_decoder_takes(tmp_path, monkeypatch, name, most):
+    "A JPEG in layers is held whole, whatever size is asked for; a tile, however small the picture."
+    (tmp_path/name).write_bytes(layers_of_colors(900, 900, 3) if name == 'layers.jpg' else one_large_tile(16_384))
+    for read in (read_picture, read_pixels):
+        monkeypatch.setattr(pictures, '_most', 2*most)
+        read(tmp_path/name, 16)
+        monkeypatch.setattr(pictures, '_most', most - 1)
+        with pytest.raises(PictureError, match=f'{name}: reading it would take'):
+            read(tmp_path/name, 16)
 
 
 def test_a_stream_that_only_goes_forward(few):
