@@ -8,7 +8,7 @@ __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'Picture
            'folders_of_parts', 'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
-import csv, ctypes, hashlib, os, random, shutil, sys, unicodedata
+import csv, ctypes, hashlib, os, random, re, shutil, sys, unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -335,7 +335,7 @@ def split_folder(
     files, y = _flatten(found, list(found))
     looked = check_pictures(files, on_error)
     _check_left(found, looked.bad, path)
-    lot = [text_hash(f'{seed}/{os.path.relpath(f, path)}') for f in files]
+    lot = [text_hash(f'{seed}/{Path(os.path.relpath(f, path)).as_posix()}') for f in files]
     is_val = np.zeros(len(files), bool)
     for k in range(len(found)):
         of_class = sorted(np.flatnonzero((y == k) & (looked.prints > 0)), key=lambda i: lot[i])
@@ -344,21 +344,31 @@ def split_folder(
     return trn, val, list(found)
 
 # %% ../nbs/52_batches.ipynb #7df9e0b9
-_names_of_parts = ('train', 'training', 'trn'), ('valid', 'validation', 'val', 'test', 'testing')
+_names_of_parts = ('train', 'training', 'trn'), ('valid', 'validation', 'val', 'dev', 'eval', 'test', 'testing')
+
+def _plain(name):
+    "'01_train', 'Training Set' and 'train2017' are called train."
+    words = re.findall(r'[^\W\d_]+', name.casefold())
+    words = [w for w in words if w not in ('set', 'split', 'data', 'images', 'imgs', 'pictures')]
+    return ''.join(words).removesuffix('set')
 
 def folders_of_parts(
     names: Iterable[str], # of the folders in a folder
 ) -> tuple[str | None, str | None]: # those for training and for validation, as far as they are there
     "Which folders are called train and valid, or nearly so?"
-    there = {name.casefold().strip(): name for name in sorted(names, reverse=True)}
+    there = {_plain(name): name for name in sorted(names, reverse=True)}
     return tuple(next((there[n] for n in known if n in there), None) for known in _names_of_parts)
 
 def _check_no_parts(path, found):
     trn, val = folders_of_parts(found)
-    known = {n for names in _names_of_parts for n in names}
-    if trn and val and {c.casefold().strip() for c in found} <= known:
+    if not (trn and val):
+        return
+    known, call = set().union(*_names_of_parts), f'from_paths({str(path)!r}, trn_name={trn!r}, val_name={val!r})'
+    if {_plain(c) for c in found} <= known:
         raise ValueError(f'{path} holds {" and ".join(found)}: these look like folders for training and validation, '
-                         f'not like classes; from_paths({str(path)!r}, trn_name={trn!r}, val_name={val!r})')
+                         f'not like classes; {call}')
+    warn_user(f'{path} holds {trn} and {val} beside other folders, and all are taken for classes. If they are for '
+              f'training and validation: {call}')
 
 # %% ../nbs/52_batches.ipynb #286b4784
 def get_cv_idxs(
@@ -478,7 +488,7 @@ def _hint(file, cols):
 
 # %% ../nbs/52_batches.ipynb #25964775
 def _class_numbers(labels):
-    numbers = all(label.isdecimal() for label in labels)
+    numbers = all(label.isdecimal() and len(label) < 20 for label in labels)
     classes = sorted(set(labels), key=(lambda label: (int(label), label)) if numbers else None)
     number = {c: k for k, c in enumerate(classes)}
     return classes, np.array([number[label] for label in labels], np.int64)
@@ -555,6 +565,9 @@ def check_arrays(
     x, vx = _as_pictures(trn[0], 'trn'), _as_pictures(val[0], 'val')
     y, vy = _as_labels(trn[1], len(x), 'trn'), _as_labels(val[1], len(vx), 'val')
     n = max(y.max(initial=0), vy.max(initial=0)) + 1
+    if classes is None and n > 100*(len(y) + len(vy)):
+        raise ValueError(f'The class number {n - 1} is far above the number of pictures ({len(y) + len(vy)}); classes '
+                         'are numbered from 0 on')
     classes = [str(k) for k in range(n)] if classes is None else list(classes)
     if len(classes) < n or min(y.min(initial=0), vy.min(initial=0)) < 0:
         raise ValueError(f'Class numbers run from 0 to {len(classes) - 1} for {len(classes)} classes')

@@ -14,7 +14,7 @@ from accelerate import PartialState, skip_first_batches
 from fastcore.basics import patch
 from .batches import keep_random_state
 from .features import OPTIMIZER, WeightsError, read_whole, set_weights, write_whole
-from .files import check_name
+from .files import check_name, text_hash
 from .learner import Callback, Learner
 from .pictures import check_number, warn_user
 
@@ -102,7 +102,7 @@ def _put_back(learn, opt, about):
     "Put back optimizer (if there is one, of the same weights), history and random numbers."
     if hasattr(learn, 'opt'):
         learn.opt.load_state_dict(opt)
-    if about['scaler'] and getattr(learn.accelerator, 'scaler', None):
+    if about.get('scaler') and getattr(learn.accelerator, 'scaler', None):
         learn.accelerator.scaler.load_state_dict(about['scaler'])
     learn.history = about['history']
     set_random_state(about['random'])
@@ -142,6 +142,13 @@ def _check_optimizer(opt, state, about, file):
     if type(opt).__name__ != about['optimizer']:
         raise WeightsError(f'The state in {file} belongs to the optimizer {about["optimizer"]}, '
                            f'and this training has {type(opt).__name__}')
+    if any(opt.defaults.keys() - told.keys() for told in state['param_groups']):
+        raise WeightsError(f'The state in {file} lacks options of the optimizer; it has {[*state["param_groups"][0]]}')
+    weights = [p for g in opt.param_groups for p in g['params']]
+    numbers = [i for told in state['param_groups'] for i in told['params']]
+    for p, i in zip(weights, numbers):
+        if any(torch.is_tensor(v) and v.dim() and v.shape != p.shape for v in state['state'].get(i, {}).values()):
+            raise WeightsError(f'The state in {file} belongs to weights of another shape')
 
 # %% ../nbs/56_checkpoints.ipynb #30e5280a
 class Checkpoint(Callback):
@@ -214,10 +221,19 @@ def _plan_of(learn):
             'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan],
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),
+            'pictures, or another split of them': [_print_of(ds) for ds in (learn.data.trn_ds, learn.data.val_ds)],
+            'loss': getattr(learn.loss_fn, '__name__', None) or re.sub(r' at 0x\w+', '', repr(learn.loss_fn)),
+            'precision': learn.precision,
+            'options of the optimizer': {k: v for k, v in learn.opt.defaults.items() if k != 'lr'},
             'bs': learn.data.bs,
             'accumulate': learn.accumulate,
             'precompute': getattr(learn, 'precompute', False),
             'transforms': re.sub(r' at 0x\w+', '', repr(learn.data.tfms[0]))}
+
+def _print_of(ds):
+    "A fingerprint of the names of all pictures, and their classes. (The folder above may have moved.)"
+    names = ['/'.join(Path(ds.name(i)).parts[-2:]) for i in range(len(ds))]
+    return text_hash('\0'.join(names) + str(np.asarray(ds.y).tolist()))
 
 def _check_plan(new, old, where):
     diff = []

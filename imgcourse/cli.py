@@ -181,7 +181,7 @@ def copy_lessons(
 def _copy_figures(source, folder):
     for f in (source/'figures').glob('*'):
         with whole_file(folder/'figures'/f.name) as new:
-            shutil.copy(f, new)
+            shutil.copyfile(f, new)
 
 def _copy(file, to):
     import nbformat.sign
@@ -565,7 +565,7 @@ def main(
             return do(**args)
         except BrokenPipeError: # head, say, has read enough
             return 0
-        except (ValueError, OSError) as e:
+        except (ValueError, OSError, FloatingPointError) as e:
             return _error(e)
         except (MemoryError, RuntimeError) as e:
             if isinstance(e, RuntimeError) and not re.search('alloc|out of memory', str(e)):
@@ -590,9 +590,12 @@ def command() -> None:
     code = main()
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream: # `>&-` closes it
+                stream.flush()
         except BrokenPipeError: # nobody reads any more
             pass
+        except OSError: # the disk is full
+            code = code or 2
     os._exit(code)
 
 # %% ../nbs/91_command.ipynb #8a354e3b

@@ -278,7 +278,7 @@ def _noted(net, x, dtype, n):
         return _read(note, dtype) or _race(net, x, dtype, n, note)
 
 def _read(note, dtype):
-    if note.is_file() and (name := note.read_text()) in _entries(dtype):
+    if note.is_file() and (name := note.read_text(errors='replace')) in _entries(dtype):
         return name
 
 @contextmanager

@@ -19,8 +19,10 @@ from accelerate import Accelerator
 from fastcore.basics import patch
 from PIL import Image
 from torch import nn
-from torch.nn.modules.module import (register_module_module_registration_hook,
+from torch.nn.modules.module import (register_module_buffer_registration_hook,
+                                     register_module_module_registration_hook,
                                      register_module_parameter_registration_hook)
+from torch.utils._python_dispatch import TorchDispatchMode # its documented place
 from torchvision.transforms.v2.functional import to_pil_image
 import imgcourse
 from .engines import Frozen, engine_for
@@ -207,7 +209,7 @@ def net_config(
     net = deepcopy(learn.full).cpu().float().eval()
     try:
         config = json.loads(json.dumps(told)) # as it will be read
-        twin = _built_for(net.state_dict(), config).eval()
+        twin = _built_for(net.state_dict(), config, x.shape[2:]).eval()
         twin.load_state_dict(net.state_dict())
         with torch.inference_mode():
             said = net(x)
@@ -298,7 +300,7 @@ def load_learner(
     try:
         tfm, classes, shape = validation_tfm(**about['transform']), about['classes'], about['net'].get('shape')
         _check_told(about, tfm, classes, shape)
-        model = _built_for(tensors, about['net'])
+        model = _built_for(tensors, about['net'], shape or (tfm.min_side,)*2)
         set_weights(model, tensors, file) # it says what does not fit
         net = Classifier(model, classes, tfm, shape)
         logits = net.logits([_noise_for(net)])
@@ -316,6 +318,7 @@ def load_learner(
 
 # %% ../nbs/58_export.ipynb #7c153776
 _most_layers, _most_pixels, _most_text, _most_number = 20_000, 4_000_000, 100_000, 100_000
+_most_at_once = 100_000_000 # numbers
 
 def _check_told(about, tfm, classes, shape):
     if not isinstance(classes, list) or not classes or not all(isinstance(c, str) for c in classes):
@@ -337,19 +340,26 @@ def _check_numbers(told):
         for part in told.values() if isinstance(told, dict) else told:
             _check_numbers(part)
 
-def _built_for(tensors, config):
-    "The net of a config, if it has no more weights than there are."
-    with torch.device('meta'), _bounded(tensors):
+def _built_for(tensors, config, shape):
+    "The net of a config, if it has no more weights than there are, and computes a picture without too much memory."
+    with torch.device('meta'), _bounded(tensors), _Sized(), torch.no_grad():
         try:
-            in_shape = getattr(build_net(config), 'in_shape', (1,)) # a picture of which goes through when it is built
+            build_net(config).eval()(torch.empty(1, 3, *shape))
         except _TooMuch:
             raise
-        except Exception: # a net that computes while it is built cannot do so without numbers
-            in_shape = 1,
-    if math.prod(in_shape) > 3*_most_pixels:
-        raise _TooMuch(f'its pictures have over {_most_pixels:,} pixels: {in_shape}')
-    with _bounded(tensors):
+        except Exception: # a net that looks at numbers cannot be computed without
+            pass
+    with _bounded(tensors), _Sized():
         return build_net(config)
+
+class _Sized(TorchDispatchMode):
+    "No step of a computation has a larger result than makes sense; on the device meta, none of it is computed."
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(x, torch.Tensor) and x.numel() > _most_at_once:
+                raise _TooMuch(f'it computes with {x.numel():,} numbers at once: {[*x.shape]}')
+        return result
 
 # %% ../nbs/58_export.ipynb #62506228
 class _TooMuch(ValueError):
@@ -359,6 +369,10 @@ class _TooMuch(ValueError):
 def _bounded(tensors):
     "A net that this thread builds within has not many more weights than there are, and no more layers than make sense."
     most, me, seen = 2*sum(t.numel() for t in tensors.values()) + 10_000, get_ident(), Counter()
+    def note_constant(module, name, numbers):
+        seen['constants'] += numbers.numel() if numbers is not None and get_ident() == me else 0
+        if seen['constants'] > _most_at_once/5:
+            raise _TooMuch('it tells of a net with too many constants')
     def note_weight(module, name, weight):
         seen['weights'] += weight.numel() if weight is not None and get_ident() == me else 0
         if seen['weights'] > most:
@@ -368,6 +382,7 @@ def _bounded(tensors):
         if seen['layers'] > _most_layers:
             raise _TooMuch(f'it tells of a net of over {_most_layers:,} layers')
     hooks = [register_module_parameter_registration_hook(note_weight),
+             register_module_buffer_registration_hook(note_constant),
              register_module_module_registration_hook(note_layer)]
     try:
         yield

@@ -117,7 +117,8 @@ def _open_tensors(file):
         with open(file, 'rb'):
             pass # safetensors would not say why it cannot
         with safe_open(file, 'pt') as f:
-            return {k: f.get_tensor(k) for k in f.keys()}, f.metadata() or {}
+            # copies: a file that changes later must not change them
+            return {k: f.get_tensor(k).clone() for k in f.keys()}, f.metadata() or {}
     except OSError as e:
         raise WeightsError(f'{file} cannot be read ({e.strerror or e})') from e
     except SafetensorError as e:
@@ -140,7 +141,8 @@ def set_weights(
         'not in the model': have.keys() - want.keys(),
         'of another shape': [k for k in want.keys() & have.keys() if want[k].shape != have[k].shape],
         'of another kind of numbers': [k for k in want.keys() & have.keys()
-                                       if want[k].is_floating_point() != have[k].is_floating_point()],
+                                       if want[k].is_floating_point() != have[k].is_floating_point()
+                                       or have[k].dtype not in _known_numbers],
     }
     words = [f'{len(names)} {what} ({_first_three(names)})' for what, names in wrong.items() if names]
     if words:
@@ -150,6 +152,9 @@ def set_weights(
         raise WeightsError(f'The weights in {file} are no finite numbers in {len(odd)} places ({_first_three(odd)}); '
                            'they come from a training that has failed')
     model.load_state_dict(have, strict=False)
+
+_known_numbers = {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8,
+                  torch.bool}
 
 def _is_counter(name): return name.endswith('num_batches_tracked')
 def _first_three(names): return ', '.join(sorted(names)[:3] + ['…']*(len(names) > 3))
@@ -314,7 +319,9 @@ class FeatureStore:
     def read(self) -> 'FeatureStore': # itself
         "Read what is new in the index, as far as it agrees with the rows."
         lines, shape = self._new_lines(), (self._rows_there(), self.width)
-        self.rows = np.memmap(self.folder/'rows', np.float32, 'c', shape=shape) if shape[0] else np.empty(shape, np.float32)
+        self.rows = np.empty((0, self.width), np.float32)
+        if shape[0]:
+            self.rows = np.memmap(self.folder/'rows', np.float32, 'c', shape=shape)
         for line in lines:
             checksum, *keys = line.decode(errors='replace').split() or ['']
             new = self.rows[self.n_rows:self.n_rows + len(keys)]
@@ -323,28 +330,31 @@ class FeatureStore:
             self._note(keys, line, whole=f'{zlib.crc32(new):08x}' == checksum)
         return self
 
-    def _new_lines(self):
-        file, known = self.folder/'index', self.last_line
-        if not file.exists():
-            self._forget()
-            return []
-        with open(file, 'rb') as f:
-            f.seek(self.index_end - len(known))
-            content = f.read()
-            if not content.startswith(known) or self._rows_there() < self.n_rows: # somebody has emptied the cache
-                self._forget()
-                f.seek(0)
-                content, known = f.read(), b''
-        return content[len(known):].splitlines(keepends=True)
-
-    def _rows_there(self):
-        file = self.folder/'rows'
-        return file.stat().st_size//(4*self.width) if file.exists() else 0
-
     def _note(self, keys, line, whole=True):
         if whole:
             self.row |= {k: self.n_rows + i for i, k in enumerate(keys)}
         self.n_rows, self.index_end, self.last_line = self.n_rows + len(keys), self.index_end + len(line), line
+
+# %% ../nbs/55_features.ipynb #6ad1f0c3
+@patch
+def _new_lines(self: FeatureStore):
+    file, known = self.folder/'index', self.last_line
+    if not file.exists():
+        self._forget()
+        return []
+    with open(file, 'rb') as f:
+        f.seek(self.index_end - len(known))
+        content = f.read()
+        if not content.startswith(known) or self._rows_there() < self.n_rows: # somebody has emptied the cache
+            self._forget()
+            f.seek(0)
+            content, known = f.read(), b''
+    return content[len(known):].splitlines(keepends=True)
+
+@patch
+def _rows_there(self: FeatureStore):
+    file = self.folder/'rows'
+    return file.stat().st_size//(4*self.width) if file.exists() else 0
 
 # %% ../nbs/55_features.ipynb #8873da2d
 @patch

@@ -74,7 +74,9 @@ class FeatureStore:
     folder: Path
     width: int
     row: dict
-    index_end: int
+    n_rows: Any
+    index_end: Any
+    last_line: Any
     rows: Any
     def __init__(self, folder: str | Path, width: int) -> None: ...
     def read(self) -> FeatureStore:

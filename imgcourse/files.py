@@ -47,7 +47,8 @@ def naming(
 # %% ../nbs/66_files.ipynb #bbdfbb12
 @contextmanager
 def _new_name(path):
-    stem = f'.{path.name[:100]}.{_here}-'
+    name = os.fsencode(path.name)[:100].decode(errors='ignore') # the system counts bytes
+    stem = f'.{name}.{_here}-'
     new = path.with_name(f'{stem}{os.getpid()}-{next(_number)}.new')
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_what_is_left(path.parent, stem)
@@ -91,7 +92,7 @@ _of_shares = errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM
 def _remove_what_is_left(folder, stem):
     "By processes that are no more."
     for f in glob.glob(f'{glob.escape(str(folder/stem))}*.new', include_hidden=True):
-        of_us = re.fullmatch(r'(\d+)-\d+\.new', Path(f).name.removeprefix(stem))
+        of_us = re.fullmatch(r'(\d{1,9})-\d+\.new', Path(f).name.removeprefix(stem))
         if of_us and not psutil.pid_exists(int(of_us[1])):
             _remove_from_writers(Path(f), Path(f'{folder/stem}{os.getpid()}-{next(_number)}.new'))
 
@@ -102,10 +103,11 @@ def _remove_from_writers(path, away):
         _remove(away)
 
 def _remove(path):
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    with suppress(OSError): # it must not hide why there is something to remove
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 # %% ../nbs/66_files.ipynb #db8f11b3
 @contextmanager

@@ -34,8 +34,8 @@ def to_rgb(
     im: Image.Image, # a picture of any mode
 ) -> Image.Image: # the same picture in mode RGB, 8 bits a channel
     """Convert any picture to RGB: transparency is laid on white, 16-bit pixels are scaled to 0 to 255,
-    and so are floats, from 0 to the first of 1, 255, 65,535 that holds them. Raises `ValueError` for pixels that are
-    no finite numbers."""
+    and so are floats and 32-bit numbers, from 0 to the first of 1, 255, 65,535 that holds them. Raises `ValueError`
+    for pixels that are no finite numbers."""
     if im.mode == 'RGB' and not im.has_transparency_data:
         return im
     white = _white(im) if im.mode.startswith(('I', 'F')) else None
@@ -51,7 +51,7 @@ _strip = 2**22 # pixels that are converted at once
 
 def _white(im):
     "The number that stands for white."
-    if im.mode.startswith('I;16'):
+    if im.mode.startswith('I;16') or im.format == 'PPM': # which Pillow has scaled so
         return 65535
     most = max(im.getextrema())
     return next((t for t in (1, 255, 65535) if most <= t), most)
@@ -111,6 +111,7 @@ def _open_file(path):
         raise _Refused(f'a file of {about.st_size/1e9:.1f} GB; make it smaller first')
     return open(path, 'rb', 0)
 
+# %% ../nbs/50_pictures.ipynb #b8df0a22
 class _Reader(io.BufferedReader):
     "Pillow keeps what it reads before the pixels: pieces without end, or one a thousand times, would fill the memory."
     def __init__(self, raw):
@@ -316,7 +317,10 @@ def as_picture(
         raise ValueError('A picture is a file name, a Pillow picture or an array (height, width, 3), '
                          f'not {type(picture).__name__}')
     _check_sides(*picture.size, 'The picture')
-    return to_rgb(ImageOps.exif_transpose(picture))
+    try:
+        return to_rgb(ImageOps.exif_transpose(picture))
+    except Exception as e: # it is read only now
+        raise PictureError(f'The picture: {_fault("The picture", e)}') from None
 
 def as_bytes(
     x: np.ndarray, # pixels, uint8 or float 0 to 1
@@ -477,7 +481,8 @@ def _add_to_note(note, keys, prints):
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
         with open(note, 'ab') as f:
-            f.truncate(f.tell()//_pair.itemsize*_pair.itemsize)
+            if half := f.tell() % _pair.itemsize:
+                f.truncate(f.tell() - half)
             f.write(pairs.tobytes())
     except OSError as e:
         warn_user(f'What was found good could not be noted ({note}: {e.strerror}), and will be looked at again; '
@@ -562,8 +567,10 @@ def check_pictures(
 # %% ../nbs/50_pictures.ipynb #d226594b
 def _folders(top):
     "Each folder once, also where symbolic links lead in circles."
-    seen = set()
+    seen, deepest = set(), os.fspath(top).count(os.sep) + 100
     for d, below, files in os.walk(top, followlinks=True, onerror=_cannot_open):
+        if d.count(os.sep) > deepest:
+            raise OSError(f'{top} has over 100 folders one within another; are these pictures of classes?')
         place = os.path.realpath(d)
         if place in seen:
             below.clear()
@@ -620,11 +627,18 @@ def pictures_by_class(
     if loose:
         warn_user(f'{folder}: {len(loose)} pictures lie beside the class folders ({loose[0]}, say), '
                   'have no class and are passed over')
+    _check_links(inside)
     empty = [c for c, fs in found.items() if not fs]
     if empty:
         raise ValueError(f'{folder}: no pictures in {_named(folder, empty)}')
     _warn_of_depth(folder, found)
     return found
+
+def _check_links(inside):
+    lost = [f for f in inside if f.is_symlink() and not f.exists() and f.suffix.lower() not in picture_suffixes]
+    if lost:
+        raise ValueError(f'{lost[0]} is a link to {os.readlink(lost[0])}, which is not there, and a class would be '
+                         'missing; mend or remove it')
 
 def _inside(folder):
     try:

@@ -17,8 +17,8 @@ picture_suffixes: tuple
 
 def to_rgb(im: Image.Image) -> Image.Image:
     """Convert any picture to RGB: transparency is laid on white, 16-bit pixels are scaled to 0 to 255, and so are
-    floats, from 0 to the first of 1, 255, 65,535 that holds them. Raises `ValueError` for pixels that are no finite
-    numbers."""
+    floats and 32-bit numbers, from 0 to the first of 1, 255, 65,535 that holds them. Raises `ValueError` for pixels
+    that are no finite numbers."""
 
 class PictureError(ValueError):
     """A file that cannot serve as a picture. The message names each file and what is wrong with it."""

@@ -6,7 +6,7 @@
 __all__ = ['full_sets', 'DownloadError', 'download', 'unpack', 'FullSet', 'get_dataset', 'lesson']
 
 # %% ../nbs/54_sources.ipynb #c60c3b10
-import errno, hashlib, http.client, lzma, os, re, shutil, stat, tarfile, tempfile, time, zipfile, zlib
+import errno, hashlib, http.client, os, re, shutil, stat, tarfile, tempfile, time, zipfile
 import urllib.error, urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +54,8 @@ def _length(answer, url):
         raise DownloadError(f'{url} answers with a web page instead of the file: is it a page of your network, where '
                             'one has to log in? Open the address in a browser.')
     length = answer.headers.get('Content-Length') or '0'
-    if not length.isdecimal():
-        raise ConnectionError(f'the server says that {length!r} bytes are coming')
+    if not (length.isdecimal() and len(length) < 19):
+        raise ConnectionError(f'the server says that {length[:30]!r} bytes are coming')
     return int(length)
 
 # %% ../nbs/54_sources.ipynb #aea89a16
@@ -74,7 +74,7 @@ def _write_blocks(answer, part, have, total):
 
 # %% ../nbs/54_sources.ipynb #7f82c166
 def _fetch_all(url, part, tries):
-    for left in reversed(range(tries)):
+    for left in reversed(range(max(1, tries))):
         try:
             return _fetch(url, part)
         except urllib.error.HTTPError as e:
@@ -85,6 +85,8 @@ def _fetch_all(url, part, tries):
             problem = e
         except DownloadError:
             raise
+        except ValueError as e: # of an address
+            raise DownloadError(f'{url} is no address, or leads to none ({e}).') from None
         except (OSError, http.client.HTTPException) as e:
             problem = e
         if left:
@@ -96,7 +98,7 @@ def download(
     url: str, # the address
     dest: str | Path, # the file to make
     digest: str, # what the file must be: 'sha256:…' or 'md5:…', in hexadecimal digits
-    tries: int = 5, # how often a dropped line is taken up again
+    tries: int = 5, # how often it is tried, where the line drops
 ) -> Path: # the file, whole and checked
     """Download a file, going on where an earlier try stopped. Raises `DownloadError`, and `ValueError` for a digest
     that is none."""
@@ -133,8 +135,6 @@ def _checked_digest(digest):
     return f'{algorithm}:{digits}'
 
 # %% ../nbs/54_sources.ipynb #dc8a251a
-_unsound = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, RuntimeError, ValueError,
-            OSError, ArithmeticError, LookupError, MemoryError) # whatever Python's readers raise
 _of_the_machine = errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE
 
 def unpack(
@@ -147,13 +147,16 @@ def unpack(
     dest = Path(dest)
     if dest.exists():
         raise FileExistsError(f'{dest} is there already; remove it first')
+    if not Path(archive).is_file():
+        raise ValueError(f'{archive} is no file, but a folder or a pipe, or not there')
     with whole_folder(dest) as folder:
         try:
             _extract(Path(archive), folder.resolve())
-        except _unsound as e:
+        except Exception as e: # Python's readers raise whatever comes
             if getattr(e, 'errno', None) in _of_the_machine: # no fault of the archive
                 raise OSError(e.errno, f'{e.strerror}; {archive} was not unpacked', str(dest)) from e
-            raise ValueError(f'{archive} cannot be unpacked: {e}') from e
+            why = (str(e).splitlines() or [type(e).__name__])[0].replace(str(folder.resolve()), '')
+            raise ValueError(f'{archive} cannot be unpacked: {why}') from e
     return dest
 
 
@@ -204,9 +207,13 @@ class _StrictHeader(tarfile.TarInfo):
     def frombuf(cls, *args):
         "Of members that only hold a name or notes for the next one, Python reads all that they say they have."
         member = super().frombuf(*args)
-        if member.type in _of_the_next and member.size > 1_000_000:
-            raise tarfile.ReadError('it has a name, or notes about a file, of over a megabyte')
+        if member.type in _of_the_next and member.size > 5_000:
+            raise tarfile.ReadError('it has a name, or notes about a file, of over 5,000 bytes')
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(_sparse)
         return member
+
+_sparse = 'it has a file with holes, of which nobody knows how much room it takes'
 
 _of_the_next = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
                 tarfile.SOLARIS_XHDTYPE)
@@ -218,7 +225,7 @@ def _sound(archive, folder, members):
     for m in members:
         name, size, plain = _told_of(m)
         target, total = (folder/name).resolve(), total + max(size, 4096)
-        if not target.is_relative_to(folder):
+        if not target.is_relative_to(folder) or '..' in re.split(r'[/\\]', name):
             raise ValueError(f'{name!r} would land outside of the folder')
         if not plain:
             raise ValueError(f'{name!r} is a link, a pipe or a device; an archive of pictures needs none')
@@ -235,6 +242,10 @@ def _told_of(member):
     if isinstance(member, zipfile.ZipInfo):
         kind = stat.S_IFMT(member.external_attr >> 16)
         return member.filename, member.file_size, kind in (0, stat.S_IFREG, stat.S_IFDIR)
+    if member.issparse():
+        raise ValueError(_sparse)
+    if len(member.pax_headers) > 100: # with those for all, which each member gets
+        raise ValueError('it has over 100 notes about a file')
     return member.name, member.size, member.isreg() or member.isdir()
 
 # %% ../nbs/54_sources.ipynb #2ac2946c

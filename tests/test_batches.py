@@ -559,8 +559,10 @@ def test_labels_that_are_not_there(few):
     assert line == "2 pictures have the label 'nan': was it missing when the table was written?"
 
 
-@pytest.mark.parametrize('trn, val', [('Train', 'Valid'), ('training', 'validation'), ('TRAIN', 'val'),
-                                      ('train', 'Test')])
+@pytest.mark.parametrize('trn, val', [
+    ('Train', 'Valid'), ('training', 'validation'), ('TRAIN', 'val'), ('train', 'Test'), ('train2017', 'val2017'),
+    ('train_images', 'val_images'), ('Training Set', 'Validation Set'), ('01_train', '02_dev'), ('trainset', 'testset'),
+])
 def test_folders_named_almost_train_and_valid(few, trn, val):
     "They are no classes; where a folder is read however it is split, they are what they are meant to be."
     (few/'train').rename(few/'x')
@@ -570,6 +572,27 @@ def test_folders_named_almost_train_and_valid(few, trn, val):
         ImageClassifierData.from_folder(few, tfms=TFMS)
     data = read_folder(few, 8, TFMS)
     assert data.classes == ['cats', 'dogs'] and len(data.trn_ds) == 24 and len(data.val_ds) == 12
+
+
+def test_train_and_valid_beside_other_folders(few):
+    shutil.copytree(few/'valid'/'cats', few/'labels')
+    read = lambda f: ImageClassifierData.from_folder(f, tfms=TFMS)
+    assert any('holds train and valid beside other folders' in line for line in said(few, read)[0])
+
+
+def test_a_class_number_beyond_all_pictures():
+    "A list of so many names would fill the memory."
+    x, y = np.zeros((8, 16, 16, 3), np.uint8), np.array([0, 1]*4)
+    with pytest.raises(ValueError, match='class number 1000000000000 is far above the number of pictures'):
+        ImageClassifierData.from_arrays('.', (x, np.array([0, 10**12]*4)), (x, y), tfms=TFMS)
+
+
+def test_a_class_that_is_a_number_of_5000_digits(few):
+    files = sorted((few/'train').rglob('*.jpg'))
+    rows = '\n'.join(f'{f.relative_to(few)},{"9"*5000 if k % 2 else "8"}' for k, f in enumerate(files))
+    (few/'labels.csv').write_text(f'id,label\n{rows}\n', encoding='utf-8')
+    data = ImageClassifierData.from_csv(few, '.', few/'labels.csv', tfms=TFMS, val_idxs=[4, 5])
+    assert data.classes == ['8', '9'*5000]
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='of Linux, and of containers there')

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -18,11 +19,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional as F
 from conftest import copy_few
 from imgcourse.all import ConvLearner, Learner, set_seed
 from imgcourse.checkpoint import Checkpoint, Clip, StopAtNaN, random_state, set_random_state
 from imgcourse.data import ImageClassifierData
-from imgcourse.features import WeightsError, create_backbone, read_whole, write_whole
+from imgcourse.features import OPTIMIZER, WeightsError, create_backbone, read_whole, write_whole
 from imgcourse.learner import Callback
 from imgcourse.schedule import EarlyStopping, SaveBest
 from imgcourse.transforms import tfms_from_model, transforms_side_on
@@ -330,6 +332,19 @@ def test_plans_differ_in_cycles_and_pictures(data, same_few):
     refuses_plan(learn, 'accumulate', .01, 4, cycle_len=1)
 
 
+def test_plans_differ_in_what_is_learned_and_how(sketches, same_few):
+    "Else it would be checked with pictures that it has learned from, or another loss would be believed to be used."
+    folder = same_few/'train'
+    def data(seed): return ImageClassifierData.from_folder(folder, seed=seed, bs=8, tfms=TFMS)
+    learner(data(1)).fit(.01, 4, resume=True)
+    refuses_plan(learner(data(2)), 'pictures, or another split of them', .01, 4)
+    refuses_plan(learner(data(1), loss_fn=F.multi_margin_loss), 'loss cross_entropy, now multi_margin_loss', .01, 4)
+    refuses_plan(learner(data(1), precision='bf16'), 'precision', .01, 4)
+    without = partial(torch.optim.SGD, momentum=0.)
+    refuses_plan(learner(data(1), opt_fn=without), 'options of the optimizer', .01, 4)
+    learner(data(1)).fit(.01, 4, resume=True)
+
+
 def test_the_plan_of_a_callback_is_part_of_it(data):
     "Whether it is there at all, and what it says."
     first = learner(data)
@@ -519,6 +534,24 @@ def test_states_that_somebody_made_up(data, part, value):
             learn.load_state('mine.1')
         assert torch.equal(torch.get_rng_state(), drawn)
     assert same(state(learn), before)
+
+
+def test_states_with_a_part_missing_or_of_another_shape(data):
+    learn = learner(data)
+    learn.fit(.01, 1)
+    learn.save_state('mine')
+    file = Path('models/mine.safetensors')
+    tensors, about = read_whole(file)
+    shape = {k: v[:1] if k.startswith(OPTIMIZER) and v.dim() else v for k, v in tensors.items()}
+    options = deepcopy(about)
+    for group in options['training']['groups']:
+        del group['lr']
+    before = state(learn)
+    for t, a, why in ((shape, about, 'another shape'), (tensors, options, 'lacks options')):
+        write_whole(t, file, a)
+        with pytest.raises(WeightsError, match=f'mine.safetensors .*{why}'):
+            learn.load_state('mine')
+        assert same(state(learn), before)
 
 
 def test_what_a_state_says_of_callbacks_changes_no_more_than_they_keep(data):

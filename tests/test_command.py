@@ -57,6 +57,22 @@ def test_data_that_is_not_there(capsys):
     assert main(['data', '--fetch']) == 2 and 'which data set' in capsys.readouterr().err
 
 
+def test_a_training_that_fails_is_said_in_a_line(monkeypatch, capsys):
+    "As when the learning rate was too high."
+    def fails(): raise FloatingPointError('The loss is no number any more; take a smaller rate')
+    monkeypatch.setattr(cli, 'doctor', fails)
+    assert main(['doctor']) == 2
+    assert capsys.readouterr().err == 'imgcourse: The loss is no number any more; take a smaller rate\n'
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='of a shell, and of a device that is always full')
+@pytest.mark.parametrize('to, code', [('>&-', 0), ('> /dev/full', 2)])
+def test_nobody_hears_what_is_said(own_cache, to, code):
+    "What was to be done is done; only what cannot be written is an error."
+    done = subprocess.run(f'"{IMGCOURSE}" data {to}', shell=True, capture_output=True, text=True)
+    assert done.returncode == code and 'Traceback' not in done.stderr
+
+
 def test_a_download_that_fails_is_said_in_a_line(monkeypatch, capsys):
     def failing(name, full=None):
         raise sources.DownloadError('The server has no x (404).')

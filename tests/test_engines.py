@@ -109,6 +109,16 @@ def test_where_there_is_little_to_do_torch_is_tried_once(net, own_cache, monkeyp
     assert names[0] == names[1] and len(tried) == 1 and tried[0].startswith('torch')
 
 
+def test_a_note_that_the_disk_has_spoiled(net, own_cache):
+    "They race again."
+    assert engine_for(net, X, 10**6)
+    note, = (own_cache/'engines').iterdir()
+    good = note.read_text()
+    note.write_bytes(b'\xff\xfe')
+    engine_for(net, X, 10**6)
+    assert note.read_text().split('-')[0] in ('torch', 'onnxruntime', 'openvino') and '-' in good
+
+
 def test_a_cache_that_cannot_be_written(net, own_cache):
     own_cache.mkdir(exist_ok=True)
     (own_cache/'engines').write_text('a file, where a folder should be')

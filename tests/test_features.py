@@ -1,4 +1,5 @@
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -168,6 +169,26 @@ def test_other_files_are_not_opened(tmp_path):
     assert not (tmp_path/'gotcha').exists()
     with pytest.raises(WeightsError, match='no weights file'):
         create_backbone('resnet18', tmp_path/'none.safetensors')
+
+
+@pytest.mark.parametrize('kind', ['F8_E4M3', 'F4'])
+def test_numbers_that_are_no_weights(tmp_path, kind):
+    "torch knows numbers of 8 and 4 bits, and cannot compute with them."
+    net = timm.create_model('test_resnet', num_classes=0)
+    save_file(net.state_dict(), tmp_path/'w.safetensors')
+    content = (tmp_path/'w.safetensors').read_bytes()
+    n = int.from_bytes(content[:8], 'little')
+    about = json.loads(content[8:8 + n])
+    first = next(k for k, v in about.items() if v.get('dtype') == 'F32' and len(v['shape']) == 4)
+    times = {'F8_E4M3': 4, 'F4': 8}[kind]
+    about[first] |= {'dtype': kind, 'shape': [*about[first]['shape'][:-1], about[first]['shape'][-1]*times]}
+    head = json.dumps(about).encode()
+    (tmp_path/'w.safetensors').write_bytes(len(head).to_bytes(8, 'little') + head + content[8 + n:])
+    with pytest.raises(WeightsError, match=r'w.safetensors'):
+        create_backbone('test_resnet', tmp_path/'w.safetensors')
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(WeightsError, match='of another kind of numbers'):
+        set_weights(model, {k: v.to(torch.float8_e4m3fn) for k, v in model.state_dict().items()}, 'w.safetensors')
 
 
 def test_weights_that_cannot_be_fetched(tmp_path, monkeypatch):

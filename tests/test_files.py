@@ -90,6 +90,21 @@ def test_what_cannot_be_removed_is_in_nobodys_way(tmp_path, monkeypatch):
     assert (tmp_path/'a.txt').read_text() == 'whole'
 
 
+@pytest.mark.parametrize('name', ['猫'*80, 'n'*250, 'é'*120], ids=['three', 'one', 'two'])
+def test_names_as_long_as_the_system_allows(tmp_path, name):
+    "It counts bytes."
+    with whole_file(tmp_path/name) as new:
+        new.write_text('whole')
+    assert names(tmp_path) == [name]
+
+
+def test_what_is_left_of_a_process_that_cannot_be(tmp_path):
+    (tmp_path/f'.a.txt.{files._here}-{"9"*30}-0.new').write_text('somebody made it up')
+    with whole_file(tmp_path/'a.txt') as new:
+        new.write_text('whole')
+    assert (tmp_path/'a.txt').read_text() == 'whole'
+
+
 def test_a_user_without_a_home(monkeypatch):
     for name in ('IMGCOURSE_CACHE', 'XDG_CACHE_HOME', 'HOME', 'USERPROFILE', 'HOMEDRIVE', 'HOMEPATH'):
         monkeypatch.delenv(name, raising=False)

@@ -391,6 +391,48 @@ def test_what_counts_is_what_the_decoder_takes(tmp_path, monkeypatch, name, most
             read(tmp_path/name, 16)
 
 
+@pytest.mark.parametrize('value', [1, 200, 256, 65535])
+def test_sixteen_bits_of_any_brightness(value):
+    "A dark picture stays dark, whatever kind of file it comes in."
+    pixels = np.full((8, 8), value)
+    pgm = io.BytesIO(b'P5 8 8 65535\n' + pixels.astype('>u2').tobytes())
+    png = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint16)).save(png, 'PNG')
+    for file in (pgm, png):
+        assert np.asarray(read_picture(file)).max() == round(value/257)
+
+
+def test_a_class_folder_on_a_disk_that_is_not_there(few):
+    "A class would be missing."
+    (few/'train'/'birds').symlink_to(few/'gone'/'birds')
+    with pytest.raises(ValueError, match=r'birds is a link to .*gone.birds, which is not there'):
+        ImageClassifierData.from_paths(few, tfms=TFMS)
+
+
+def test_a_picture_that_is_cut_and_was_opened_elsewhere(few):
+    content = (few/'train'/'cats'/'cat.1.jpg').read_bytes()
+    with pytest.raises(PictureError, match='The picture: damaged'):
+        pictures.as_picture(Image.open(io.BytesIO(content[:len(content)//2])))
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere paths are not so long')
+def test_folders_without_end(tmp_path):
+    deep = tmp_path.joinpath(*['d']*120)
+    deep.mkdir(parents=True)
+    with pytest.raises(OSError, match='over 100 folders one within another'):
+        pictures.list_pictures(tmp_path)
+
+
+def test_two_processes_note_what_was_good(few):
+    "Neither takes away what the other has written meanwhile."
+    files = sorted((few/'train'/'cats').glob('*.jpg'))
+    note = pictures._note_of(files)
+    looked = [subprocess.Popen([sys.executable, '-c', 'import sys; from imgcourse.pictures import look_at\n'
+                                'for f in sys.argv[1:]: look_at([f])', *map(str, files[k::2])]) for k in range(2)]
+    assert [p.wait() for p in looked] == [0, 0]
+    assert len(pictures._read_note(note)) == len(files)
+
+
 def test_a_stream_that_only_goes_forward(few):
     "Such as what `urlopen` gives."
     content = (few/'train'/'cats'/'cat.1.jpg').read_bytes()

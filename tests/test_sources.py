@@ -55,6 +55,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(503)
         if fault == 'no range':
             start = 0
+        if fault in ('too long a length', 'no address'):
+            self.send_response(200 if fault == 'too long a length' else 302)
+            self.send_header('Content-Length', '9'*5000 if fault == 'too long a length' else '0')
+            self.send_header('Location', 'http://[::1')
+            return self.end_headers()
         if fault == 'portal':
             start, body = 0, b'<html>please sign in</html>'
         if start >= len(body):
@@ -175,6 +180,20 @@ def test_no_server(no_pause, tmp_path):
         download('http://127.0.0.1:9/f', tmp_path/'f', DIGEST, tries=2)
 
 
+@pytest.mark.parametrize('fault', ['too long a length', 'no address'])
+def test_odd_answers(server, tmp_path, fault):
+    server.faults += [fault]*5
+    with pytest.raises(DownloadError, match=server.url()):
+        download(server.url(), tmp_path/'f', DIGEST)
+    server.faults.clear()
+    assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
+
+
+def test_what_is_no_address(tmp_path):
+    with pytest.raises(DownloadError, match='no address'):
+        download('not an address', tmp_path/'f', DIGEST)
+
+
 def test_a_full_disk_is_told_before(server, tmp_path, monkeypatch):
     usage = sources.shutil._ntuple_diskusage(10**9, 10**9, 1000)
     monkeypatch.setattr(sources.shutil, 'disk_usage', lambda path: usage)
@@ -201,6 +220,18 @@ def make_zip(path, members):
     with zipfile.ZipFile(path, 'w') as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='elsewhere there are no named pipes')
+def test_what_is_no_archive_is_said_in_a_line(tmp_path):
+    "A pipe would be waited for."
+    os.mkfifo(tmp_path/'pipe.zip')
+    (tmp_path/'text.zip').write_text('no archive')
+    for name in ('pipe.zip', 'text.zip', 'none.zip'):
+        with pytest.raises(ValueError, match=f'^.*{name} .*$') as e:
+            unpack(tmp_path/name, tmp_path/'out')
+        assert '\n' not in str(e.value)
+    assert sorted(os.listdir(tmp_path)) == ['pipe.zip', 'text.zip']
 
 
 @pytest.mark.parametrize('make', [make_tar, make_zip])

@@ -111,6 +111,51 @@ def long_name_gz(gigabytes):
     return gzip.compress(info.tobuf(tarfile.GNU_FORMAT) + bytes(1 << 20))
 
 
+def with_head(kind, content, name='odd'):
+    "A member of an odd kind, and behind it files."
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def summed(head):
+    "The checksum of a header that was changed."
+    head[148:156] = b'%06o\0 ' % (sum(head[:148]) + 8*32 + sum(head[156:512]))
+    return bytes(head)
+
+
+def with_holes_gz(megabytes):
+    "A file that says it has 10 bytes, and before they are cut off writes all that is stored."
+    info = tarfile.TarInfo('pic.jpg')
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, megabytes << 20
+    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    head[386:410], head[482:495] = b'%011o\0%011o\0' % (0, info.size), b'\0%011o\0' % 10
+    return gzip.compress(summed(head) + bytes(info.size + 1024))
+
+
+def holes_without_end_gz(megabytes):
+    "A list of holes, collected before anybody sees the file."
+    info = tarfile.TarInfo('pic.jpg')
+    info.type = tarfile.GNUTYPE_SPARSE
+    head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    head[482:495] = b'\1%011o\0' % 512
+    more = (b'%011o\0' % 512)*42
+    return gzip.compress(summed(head) + (more + b'\1'*(512 - len(more)))*(megabytes << 11) + bytes(1024))
+
+
+def record(key, value):
+    rest = f' {key}={value}\n'
+    return next(f'{n}{rest}' for n in range(len(rest), len(rest) + 9) if len(f'{n}{rest}') == n).encode()
+
+
+def notes_for_all(n, files):
+    "Many notes for all files, which each file gets a copy of."
+    notes = b''.join(with_head(tarfile.XGLTYPE, b''.join(record(f'k{k}', 'v') for k in range(i, i + 300)))
+                     for i in range(0, n, 300))
+    files = b''.join(with_head(tarfile.REGTYPE, b'', f'{k}.jpg') for k in range(files))
+    return gzip.compress(notes + files + bytes(1024))
+
+
 def trailing_gz(megabytes):
     return gzip.compress(tar() + bytes(megabytes << 20))
 
@@ -169,6 +214,11 @@ def archives(quick):
         ('rights.tar', told(mode=0o7777), 'right', {'x.jpg': b''}),
         ('owner.tar', told({'uid': '-5', 'gid': '99999999999'}), 'right', {'x.jpg': b''}),
         ('notes of 2 MB.tar', told({'comment': 'x'*2_000_000}), 'refused'),
+        ('with holes.tar.gz', with_holes_gz(300), 'refused'),
+        ('holes without end.tar.gz', holes_without_end_gz(20), 'refused'),
+        ('notes for all.tar.gz', notes_for_all(70_000, 900), 'refused'),
+        ('digits.tar', with_head(tarfile.XHDTYPE, b'9'*400_000) + plain, 'refused'),
+        ('one over another.zip', zipped({'x/a.jpg': b'1', 'x/../a.jpg': b'2'}), 'refused'),
         ('long name.tar.gz', long_name_gz(3), 'refused'), ('zeros at its end.tar.gz', trailing_gz(60), 'refused'),
         ('a file without a name.zip', zipped({'x': b'1'}).replace(b'x', b'/'), None),
         ('bad header.tar', bytes(bad), 'refused'),

@@ -180,10 +180,17 @@ def crafted(kind):
         def many_layers(about, tensors):
             about['net'] |= {'arch': 'test_vit', 'model_args': {'depth': 500_000_000}}
             return 'refused'
-        changes |= {'half a billion layers': many_layers}
+        def large_window(about, tensors):
+            about['net'] |= {'arch': 'swin_tiny_patch4_window7_224', 'model_args': {
+                'img_size': 320, 'window_size': 80, 'embed_dim': 4, 'depths': [1], 'num_heads': [1]}}
+            tensors['more'] = torch.zeros(8*80**2 + 20_000)
+            return 'refused'
+        changes |= {'half a billion layers': many_layers, 'a constant that grows with the fourth power': large_window}
     else:
         large = {'kind': 'KerasNet', 'name': 'ConvNet2', 'args': [[40_000, 40_000, 3], [4, 8], 2], 'kwargs': {}}
+        wide = large | {'args': [[1000, 1000, 3], [200, 1], 2]}
         changes |= {'a picture of 5 GB goes through': put(n, large | {'shape': [32, 32]}),
+                    'a layer with 3 GB at once': put(n, wide | {'shape': [1000, 1000]}),
                     'a picture of 1 GB goes through': put(n, large | {'args': [[9000, 9000, 3], [4, 8], 2]})}
         changes |= {f'name {v}': put((*n, 'name'), v) for v in (
             'nothing', 'KerasNet', 'Sequential', 'os', None, '', ['SimpleNet'], 'ConvNet', '__init__', 'object')}
