@@ -504,7 +504,7 @@ def _mark_rows(n, val_idxs):
 
 def _warn_of_no_labels(classes, y):
     for k, c in enumerate(classes):
-        if c.casefold() in ('nan', 'null', 'n/a', '#n/a', '<na>'):
+        if c.casefold() in ('nan', 'null', 'none', 'na', 'n/a', '#n/a', '<na>', '?'):
             warn_user(f'{(y == k).sum():,} pictures have the label {c!r}: was it missing when the table was written?')
 
 

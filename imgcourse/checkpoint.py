@@ -6,7 +6,7 @@
 __all__ = ['random_state', 'set_random_state', 'Checkpoint', 'StopAtNaN', 'Clip']
 
 # %% ../nbs/56_checkpoints.ipynb #e092d927
-import json, random, re, time
+import json, math, random, re, time
 from collections import defaultdict
 from pathlib import Path
 import numpy as np, torch
@@ -136,6 +136,7 @@ def load_state(
     set_weights(self.full, tensors, file)
     _put_back(self, *kept)
 
+# %% ../nbs/56_checkpoints.ipynb #8faa811c
 def _check_optimizer(opt, state, about, file):
     if _sizes(opt.param_groups) != _sizes(state['param_groups']):
         raise WeightsError(f'The state in {file} belongs to a training of other layers')
@@ -144,6 +145,8 @@ def _check_optimizer(opt, state, about, file):
                            f'and this training has {type(opt).__name__}')
     if any(opt.defaults.keys() - told.keys() for told in state['param_groups']):
         raise WeightsError(f'The state in {file} lacks options of the optimizer; it has {[*state["param_groups"][0]]}')
+    if not all(isinstance(told['lr'], float | int) and math.isfinite(told['lr']) for told in state['param_groups']):
+        raise WeightsError(f'The state in {file} has a learning rate that is no number')
     weights = [p for g in opt.param_groups for p in g['params']]
     numbers = [i for told in state['param_groups'] for i in told['params']]
     for p, i in zip(weights, numbers):

@@ -228,13 +228,14 @@ def _train_on(
     if out and (Path(out)/'model.safetensors').exists():
         raise ValueError(f'{out} holds a model already; name another folder with --out')
     from imgcourse.all import train_folder # which imports faster than the module alone
-    new = None if out else _new_folder()
+    is_new = not (out and Path(out).exists())
+    out = out or _new_folder()
     try:
-        model, page, accuracy = train_folder(folder, out or new, model_args=dict(model_args), **settings)
+        model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
     except BaseException:
-        if new:
+        if is_new:
             with suppress(OSError): # there is something in it
-                new.rmdir()
+                Path(out).rmdir()
         raise
     print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
     print(f'model:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')

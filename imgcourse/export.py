@@ -323,6 +323,8 @@ _most_at_once = 100_000_000 # numbers
 def _check_told(about, tfm, classes, shape):
     if not isinstance(classes, list) or not classes or not all(isinstance(c, str) for c in classes):
         raise ValueError('the classes are no list of names')
+    if len(set(classes)) < len(classes):
+        raise ValueError(f'two classes have one name: {Counter(classes).most_common(1)[0][0]!r}')
     sides = [*(shape or ()), tfm.min_side, tfm.config.get('size', 1)]
     if len(sides) not in (2, 4) or not all(isinstance(n, int) and 1 <= n <= _most_number for n in sides):
         raise ValueError(f'the pictures are no squares or oblongs of whole pixels: {sides}')
@@ -340,6 +342,7 @@ def _check_numbers(told):
         for part in told.values() if isinstance(told, dict) else told:
             _check_numbers(part)
 
+# %% ../nbs/58_export.ipynb #de33a9c8
 def _built_for(tensors, config, shape):
     "The net of a config, if it has no more weights than there are, and computes a picture without too much memory."
     with torch.device('meta'), _bounded(tensors), _Sized(), torch.no_grad():

@@ -159,6 +159,7 @@ _known_numbers = {torch.float64, torch.float32, torch.float16, torch.bfloat16, t
 def _is_counter(name): return name.endswith('num_batches_tracked')
 def _first_three(names): return ', '.join(sorted(names)[:3] + ['…']*(len(names) > 3))
 
+# %% ../nbs/55_features.ipynb #90b5e6ef
 def load_weights(
     model: nn.Module, # changed in place, only if everything fits
     file: str | Path, # a safetensors file

@@ -178,7 +178,7 @@ def check_name(
 ) -> str: # the same
     "Raises `ValueError` for a name that leads out of the folder, or is none."
     parts = re.split(r'[/\\]', name) if isinstance(name, str) else []
-    if not parts or not all(parts) or '..' in parts or ':' in parts[0] or '\0' in name:
+    if not parts or not all(parts) or {'.', '..'} & set(parts) or ':' in parts[0] or not name.isprintable():
         raise ValueError(f'{what} is the name of a file in learn.models_path, such as {what}="best", not {name!r}')
     return name
 

@@ -166,6 +166,9 @@ class Cleaner:
         n: int = 8, # how many pictures
     ):
         _check_files(interp.data.val_ds)
+        if taken := {'keep', 'delete'} & set(interp.data.classes):
+            raise ValueError(f'A class is named {taken.pop()!r}, which says here what is to become of a picture; give '
+                             'its folder another name')
         self.classes, self.rows = interp.data.classes, interp.top_losses(n)
         self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
 

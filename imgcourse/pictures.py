@@ -634,6 +634,7 @@ def pictures_by_class(
     _warn_of_depth(folder, found)
     return found
 
+# %% ../nbs/50_pictures.ipynb #9088d93f
 def _check_links(inside):
     lost = [f for f in inside if f.is_symlink() and not f.exists() and f.suffix.lower() not in picture_suffixes]
     if lost:

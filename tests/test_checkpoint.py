@@ -357,7 +357,8 @@ def test_the_plan_of_a_callback_is_part_of_it(data):
 
 
 # ---- names
-OUTSIDE = ['../x', '/tmp/x', 'a/../../x', '..', '', 'a//b', 'C:\\x', '..\\x', 'x\0y', 5, None, ['a']]
+OUTSIDE = ['../x', '/tmp/x', 'a/../../x', '..', '', 'a//b', 'C:\\x', '..\\x', 'x\0y', '.', 'a/./b', 'a\nb', '\x1b[31m',
+           5, None, ['a']]
 
 
 @pytest.mark.parametrize('name', OUTSIDE)
@@ -543,11 +544,13 @@ def test_states_with_a_part_missing_or_of_another_shape(data):
     file = Path('models/mine.safetensors')
     tensors, about = read_whole(file)
     shape = {k: v[:1] if k.startswith(OPTIMIZER) and v.dim() else v for k, v in tensors.items()}
-    options = deepcopy(about)
+    options, rate = deepcopy(about), deepcopy(about)
     for group in options['training']['groups']:
         del group['lr']
+    rate['training']['groups'][0]['lr'] = 'fast'
     before = state(learn)
-    for t, a, why in ((shape, about, 'another shape'), (tensors, options, 'lacks options')):
+    for t, a, why in ((shape, about, 'another shape'), (tensors, options, 'lacks options'),
+                      (tensors, rate, 'a learning rate that is no number')):
         write_whole(t, file, a)
         with pytest.raises(WeightsError, match=f'mine.safetensors .*{why}'):
             learn.load_state('mine')

@@ -186,6 +186,14 @@ def test_cleaning_that_cannot_be(cleaner, few, tmp_path):
     assert not (tmp_path/'removed').exists(), 'nothing was moved'
 
 
+def test_a_class_that_is_named_as_what_becomes_of_a_picture(few):
+    "Else a picture that is to go into that class would be removed."
+    for part in ('train', 'valid'):
+        (few/part/'cats').rename(few/part/'delete')
+    with pytest.raises(ValueError, match="named 'delete', which says here"):
+        Cleaner(Interpretation(data_of(few), np.log(np.full((12, 2), .5))))
+
+
 def test_pictures_in_arrays_are_not_cleaned_up(few):
     arrays = data_of(few).on_device([random_flip])
     with pytest.raises(ValueError, match='arrays'):
