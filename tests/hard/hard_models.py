@@ -148,7 +148,8 @@ def crafted(kind):
     shapes = [10**6]*2, [4096]*2, [0, 32], [32], [-1, -1], 'ab', [32.5, 32], [[1]]*2
     changes |= {f'shape {v}': put((*n, 'shape'), v) for v in shapes}
     changes |= {f'classes {str(v)[:20]}': put(('classes',), v)
-                for v in ([], ['a'], ['a', 'b', 'c'], 'ab', [1, 2], None, {'a': 1}, [['a'], ['b']], ['a', 'a'], ['a']*10**5)}
+                for v in ([], ['a'], ['a', 'b', 'c'], 'ab', [1, 2], None, {'a': 1}, [['a'], ['b']], ['a', 'a'],
+                          ['a']*10**5)}
     changes |= {f'kind {v}': put((*n, 'kind'), v) for v in ('os', 'eval', None, 5, ['timm'], 'pickle', '__import__')}
     changes |= {f'format {v}': put(('imgcourse',), v) for v in (0, 1, 3, '2', None, [2], 10**30)}
     changes |= {'no net': put(('net',), {}), 'net is a list': put(('net',), []), 'net is text': put(('net',), 'resnet'),
