@@ -227,7 +227,7 @@ def _plan_of(learn):
             'pictures, or another split of them': [_print_of(ds) for ds in (learn.data.trn_ds, learn.data.val_ds)],
             'loss': getattr(learn.loss_fn, '__name__', None) or re.sub(r' at 0x\w+', '', repr(learn.loss_fn)),
             'precision': learn.precision,
-            'options of the optimizer': {k: v for k, v in learn.opt.defaults.items() if k != 'lr'},
+            'options of the optimizer': {k: repr(v) for k, v in learn.opt.defaults.items() if k != 'lr'},
             'bs': learn.data.bs,
             'accumulate': learn.accumulate,
             'precompute': getattr(learn, 'precompute', False),

@@ -164,7 +164,7 @@ def _bytes_for(im, pixels, file):
         if _too_long(layers, pixels):
             raise _Refused(f'it is stored in {layers:,} layers, which would take minutes')
     if im.format == 'TIFF': # it may be in tiles, each of which is larger
-        need = max(need, 12*math.prod(im.tag_v2.get(side, 0) for side in (322, 323)))
+        need = max(need, 12*math.prod(int(im.tag_v2.get(side, 0)) for side in (322, 323)))
     if im.format == 'PPM' and im.tile[0][0] == 'ppm_plain' and _count(file, b'#') > 1000:
         raise _Refused('a picture written as text, with over 1,000 remarks, each of which would take long')
     return need
