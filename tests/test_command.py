@@ -57,6 +57,15 @@ def test_data_that_is_not_there(capsys):
     assert main(['data', '--fetch']) == 2 and 'which data set' in capsys.readouterr().err
 
 
+def test_a_folder_for_results_that_never_came(few, tmp_path, capsys):
+    "It is made before the training, and goes when there is nothing to put into it; one that was there stays."
+    (tmp_path/'there').mkdir()
+    for name in ('new', 'there'):
+        assert main(['train', str(few/'train'), '--out', str(tmp_path/name), '--weights', str(tmp_path/'none')]) == 2
+    assert not (tmp_path/'new').exists() and (tmp_path/'there').exists()
+    assert 'none' in capsys.readouterr().err
+
+
 def test_a_training_that_fails_is_said_in_a_line(monkeypatch, capsys):
     "As when the learning rate was too high."
     def fails(): raise FloatingPointError('The loss is no number any more; take a smaller rate')

@@ -23,7 +23,7 @@ import imgcourse.features
 from imgcourse.data import ImageClassifierData
 from imgcourse.engines import fold_batchnorm
 from imgcourse.features import (Backbone, ConcatPool, FeatureStore, WeightsError, create_backbone, features,
-                                load_weights, set_weights, write_whole)
+                                load_weights, read_whole, set_weights, write_whole)
 from imgcourse.learner import ConvLearner
 from imgcourse.transforms import PictureTransform, lite0, tfms_from_model
 
@@ -189,6 +189,17 @@ def test_numbers_that_are_no_weights(tmp_path, kind):
     model = nn.Sequential(nn.Linear(2, 2))
     with pytest.raises(WeightsError, match='of another kind of numbers'):
         set_weights(model, {k: v.to(torch.float8_e4m3fn) for k, v in model.state_dict().items()}, 'w.safetensors')
+
+
+def test_a_file_that_changes_after_it_was_read(tmp_path):
+    "What was read, and found whole, stays as it was."
+    write_whole({'x': torch.arange(9.)}, tmp_path/'w.safetensors', {})
+    tensors, _ = read_whole(tmp_path/'w.safetensors')
+    with open(tmp_path/'w.safetensors', 'r+b') as f:
+        content = f.read()
+        f.seek(0)
+        f.write(bytes(len(content)))
+    assert tensors['x'].tolist() == [*range(9)]
 
 
 def test_weights_that_cannot_be_fetched(tmp_path, monkeypatch):

@@ -189,6 +189,10 @@ def test_odd_answers(server, tmp_path, fault):
     assert download(server.url(), tmp_path/'f', DIGEST).read_bytes() == CONTENT
 
 
+def test_tried_at_least_once(server, tmp_path):
+    assert download(server.url(), tmp_path/'f', DIGEST, tries=0).read_bytes() == CONTENT
+
+
 def test_what_is_no_address(tmp_path):
     with pytest.raises(DownloadError, match='no address'):
         download('not an address', tmp_path/'f', DIGEST)
