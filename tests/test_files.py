@@ -168,6 +168,7 @@ def test_ctrl_c_while_libraries_are_loaded(first, then):
     "They are loaded to their end, then it counts; the same line then does what it does."
     code = f"""
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler) # who started this may have it ignored
 class Press:
     def find_spec(name, *args):
         if name == {first!r}:
