@@ -210,17 +210,15 @@ def _with_room(file, min_side):
     "The picture, opened, once there is room for all that reading it takes; and its full size."
     with ExitStack() as stack:
         file = stack.enter_context(_in_pieces(file))
-        room, n = _room(os.getpid()), 5*file.size
-        large = n > _most/20
-        with room.turn if large else nullcontext(): # of those that hold some and wait for more, there is one
-            if large:
-                stack.enter_context(room.take(n))
+        room, held = _room(os.getpid()), 5*file.size if file.size > _most/100 else 0
+        with room.turn if held else nullcontext(): # of those that hold some and wait for more, there is one
+            stack.enter_context(room.take(held))
             _check_parts(file)
             im = stack.enter_context(_opened(file))
             size = im.size
             if min_side:
                 im.draft(None, (min_side, min_side))
-            stack.enter_context(room.take(_bytes_for(im, math.prod(size), file), n if large else 0))
+            stack.enter_context(room.take(_bytes_for(im, math.prod(size), file), held))
         yield im, size
 
 def _check_parts(file):

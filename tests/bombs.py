@@ -8,9 +8,9 @@ from PIL import Image
 def segment(mark, content=b''): return bytes([255, mark]) + (len(content) + 2).to_bytes(2, 'big') + content
 
 
-def jpeg(mode='RGB'):
+def jpeg():
     content = io.BytesIO()
-    Image.new(mode, (64, 64), 99).save(content, 'JPEG', subsampling=0)
+    Image.new('RGB', (64, 64), 99).save(content, 'JPEG', subsampling=0)
     return content.getvalue()
 
 
