@@ -8,6 +8,7 @@ import sysconfig
 import tarfile
 import venv
 from pathlib import Path
+import pages
 import pytest
 from browsing import browser, lab, open_lesson # noqa: F401, fixtures
 
@@ -139,6 +140,24 @@ def wheel_bin(dist, tmp_path_factory):
     options = ['-q', '--no-deps', '--no-index', '--prefix', root, '--ignore-installed', '--force-reinstall']
     subprocess.run([sys.executable, '-m', 'pip', 'install', *options, wheel], check=True)
     return root/'bin'
+
+
+@pytest.fixture(scope='session')
+def site_notebooks(tmp_path_factory):
+    "The folder with the notebooks that nbdev makes for the docs site."
+    return pages.proc(tmp_path_factory.mktemp('docs'))
+
+
+@pytest.fixture(scope='session')
+def site_bodies(site_notebooks):
+    "The text of each page of the site, as HTML."
+    return {name: pages.render(name, nb) for name, nb in pages.notebooks(site_notebooks).items()}
+
+
+@pytest.fixture(scope='session')
+def site_pages(site_notebooks, site_bodies):
+    "The file of each page of the site."
+    return pages.write_pages(site_notebooks, pages.notebooks(site_notebooks), site_bodies)
 
 
 class Disk:

@@ -7,26 +7,16 @@ import html
 import importlib
 import inspect
 import json
-import os
 import pkgutil
 import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-import pypandoc
 import pytest
 import yaml
 from conftest import shared
+from pages import ROOT, notebooks, source
 
-ROOT = Path(__file__).parents[1]
 HOST = 'https://imgcourse.github.io/imgcourse/'
 NAMES = sorted(f.name for f in (ROOT/'nbs').glob('*.ipynb'))
-
-
-def source(cell):
-    return ''.join(cell['source'])
 
 
 def all_cells(name):
@@ -43,42 +33,14 @@ def whole(name):
 
 # ---- the pages
 @pytest.fixture(scope='session')
-def pages(tmp_path_factory):
-    "What nbdev makes of the notebooks; a stand-in for Quarto keeps it from installing that."
-    root = tmp_path_factory.mktemp('docs')/'imgcourse'
-    left_out = '.git', '.venv', 'build', '*.egg-info', '__pycache__', 'imgcourse-*', '_proc', '_docs'
-    shutil.copytree(ROOT, root, symlinks=True, ignore=shutil.ignore_patterns(*left_out))
-    quarto = root.parent/'bin'/'quarto'
-    quarto.parent.mkdir()
-    quarto.write_text('#!/bin/sh\nexit 0\n')
-    quarto.chmod(0o755)
-    env = os.environ | {'PYTHONPATH': str(root), 'PATH': f'{quarto.parent}{os.pathsep}{os.environ["PATH"]}'}
-    command = Path(sys.executable).parent/'nbdev_proc_nbs'
-    p = subprocess.run([command], cwd=root, capture_output=True, text=True, env=env)
-    assert p.returncode == 0, p.stderr[-3000:]
-    return {f.name: json.loads(f.read_text(encoding='utf-8')) for f in sorted((root/'_proc').glob('*.ipynb'))}
-
-
-def markdown(cell):
-    "What Quarto hands to pandoc, roughly: text as it is, code in fences, and outputs that are Markdown."
-    if cell['cell_type'] != 'code':
-        return source(cell)
-    code = [] if '#| output: asis' in source(cell) else [f'`````python\n{source(cell)}\n`````']
-    return '\n\n'.join(code + [''.join(o.get('data', {}).get('text/markdown', '')) for o in cell['outputs']])
-
-
-def render(name, nb):
-    "HTML of a page, by pandoc; a warning is an error."
-    to_html = '--from markdown --to html --mathml --wrap=none --fail-if-warnings'.split()
-    text = '\n\n'.join(map(markdown, nb['cells']))
-    p = subprocess.run([pypandoc.get_pandoc_path(), *to_html], input=text, capture_output=True, text=True)
-    assert p.returncode == 0 and not p.stderr, f'{name}: {p.stderr}'
-    return p.stdout
+def pages(site_notebooks):
+    "What nbdev makes of the notebooks (those of the exercises aside)."
+    return {name: nb for name, nb in notebooks(site_notebooks).items() if '/' not in name}
 
 
 @pytest.fixture(scope='session')
-def rendered(pages):
-    return {name: render(name, nb) for name, nb in pages.items()}
+def rendered(site_bodies):
+    return {name: body for name, body in site_bodies.items() if '/' not in name}
 
 
 @pytest.mark.e2e

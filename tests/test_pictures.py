@@ -765,11 +765,12 @@ DRAW = 'plt.figure(figsize=(4, 3))\nplt.imshow(np.random.RandomState(0).rand(64,
 def test_figures_of_a_notebook_are_sharp():
     "Two dots for each pixel of the page, on which a figure is as large as before; JPEG files, the better the larger."
     code = ('import numpy as np\nimport matplotlib.pyplot as plt', DRAW,
-            'from imgcourse.pictures import sharp_figures\nsharp_figures()', DRAW, 'sharp_figures(quality=95)', DRAW)
+            'from imgcourse.pictures import sharp_figures\nsharp_figures()', DRAW, 'sharp_figures(quality=95)', DRAW,
+            'plt.figure(figsize=(4, 3))\nplt.plot([1, 2]);')
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in code])
     NotebookClient(nb, kernel_name='python3').execute()
-    assert [len(cell.outputs) for cell in nb.cells] == [0, 1, 0, 1, 0, 1], 'each figure is shown once'
-    plain, sharp, better = (cell.outputs[0] for cell in nb.cells[1::2])
+    assert [len(cell.outputs) for cell in nb.cells] == [0, 1, 0, 1, 0, 1, 1], 'each figure is shown once'
+    plain, sharp, better = (cell.outputs[0] for cell in nb.cells[1:6:2])
     size = Image.open(io.BytesIO(b64decode(plain.data['image/png']))).size
     for out in (sharp, better):
         assert {kind for kind in out.data if kind.startswith('image/')} == {'image/jpeg'}
@@ -779,6 +780,9 @@ def test_figures_of_a_notebook_are_sharp():
         assert [on_page['width'], on_page['height']] == [side//2 for side in im.size]
         assert np.abs(np.array(im.size) - 2*np.array(size)).max() <= 4
     assert len(better.data['image/jpeg']) > 1.2*len(sharp.data['image/jpeg'])
+    lines = nb.cells[-1].outputs[0]
+    assert {kind for kind in lines.data if kind.startswith('image/')} == {'image/png'}, 'lines have sharp edges'
+    assert lines.metadata['image/png']['width'] == Image.open(io.BytesIO(b64decode(lines.data['image/png']))).width//2
 
 
 def test_figures_of_a_program_stay_as_they_are():
