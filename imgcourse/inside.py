@@ -91,7 +91,6 @@ def _watching(layers, note):
         for hook in hooks:
             hook.remove()
 
-@torch.no_grad()
 def activations(
     model: nn.Module, # put into evaluation mode
     x: torch.Tensor, # pictures `(n, 3, height, width)`, normalized
@@ -109,7 +108,7 @@ def activations(
             raise ValueError(f'There is no layer {name!r}. Did you mean {", ".join(near)}?')
     def note(layer, args, out):
         found[layer] = out.detach().cpu()
-    with _watching([layers[name] for name in names], note):
+    with _watching([layers[name] for name in names], note), torch.no_grad():
         model.eval()(x.to(next(model.parameters()).device))
     return {name: found[layers[name]] for name in names if layers[name] in found}
 

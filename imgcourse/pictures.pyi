@@ -93,7 +93,8 @@ def show_images(
     """Pictures in rows, each with its title above."""
 
 def sharp_figures(quality: int = 60) -> None:
-    """In a notebook, matplotlib's figures come with two dots for each pixel of the page. Elsewhere nothing changes."""
+    """In a notebook, matplotlib's figures come with two dots for each pixel of the page: those with pictures as JPEG,
+    lines and bars as PNG, which keeps edges sharp. Elsewhere nothing changes."""
 
 def check_number(
     value: Any,

@@ -88,7 +88,6 @@ def step(
 
 # %% ../nbs/07_plain_english.ipynb #056e4839
 @patch
-@torch.no_grad()
 def figure(self: Playground) -> 'plt.Figure':
     "Draw the net with its weights, and its decision surface."
     import matplotlib.pyplot as plt
@@ -96,7 +95,8 @@ def figure(self: Playground) -> 'plt.Figure':
     cmap = LinearSegmentedColormap.from_list('dots', ['#f08c2e', '#ffffff', '#2878b4'])
     size = float(self.x.abs().max())*1.15
     line = torch.linspace(-size, size, 40)
-    outs = self.neurons(torch.cartesian_prod(line, line).flip(1))
+    with torch.no_grad():
+        outs = self.neurons(torch.cartesian_prod(line, line).flip(1))
     fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), width_ratios=(1.35, 1), layout='constrained')
     fig.get_layout_engine().set(h_pad=.1)
     _draw_net(left, outs, self.layers, cmap)

@@ -152,20 +152,21 @@ def _first_sentence(obj): return re.split(r'(?<=[.?]) ', ' '.join((obj.__doc__ o
 
 # %% ../nbs/93_reference.ipynb #03d0975b
 def class_table(
-    cls: type, # a class of the course
+    kind: type, # a class of the course
 ) -> str: # Markdown, in the order of the notebooks
     "The methods of a class: which notebook adds each, and what it does."
     rows = {}
-    for name, modules in _modules_of(cls).items():
-        function = _function(cls, name)
-        place, number = _place(cls, function), inspect.getsourcelines(function)[1]
+    for name, modules in _modules_of(kind).items():
+        function = _function(kind, name)
+        place, number = _place(kind, function), inspect.getsourcelines(function)[1]
         words = _first_sentence(function)
         if older := [_link(m) for m in modules if m != function.__module__]:
             words += f' (In place of that of {", ".join(older)}.)'
-        if parents := [c.__name__ for c in cls.__mro__[1:] if name in vars(c)]:
+        if parents := [c.__name__ for c in kind.__mro__[1:] if name in vars(c)]:
             words += f" (In place of {parents[0]}'s.)"
         rows[place.split('#')[0], number] = (name, place, _escaped(words))
-    return _markdown_table(('method', 'explained in', 'what it does'), [rows[k] for k in sorted(rows)], ('---', '---', '-'*9))
+    head = 'method', 'explained in', 'what it does'
+    return _markdown_table(head, [rows[k] for k in sorted(rows)], ('---', '---', '-'*9))
 
 # %% ../nbs/93_reference.ipynb #dd123517
 def _named():

@@ -3,14 +3,12 @@ from nbdev.showdoc import BasicMarkdownRenderer
 from typing import Any
 
 __all__ = [
-    'type_words', 'value_words', 'parameter_table', 'call_words', 'TableRenderer', 'class_table',
+    'as_written', 'parameter_table', 'call_words', 'TableRenderer', 'class_table', 'all_names', 'fold_source',
+    'html_as_markdown',
 ]
 
-def type_words(anno: Any) -> str:
-    """A type as it stands in the code."""
-
-def value_words(value: Any) -> str:
-    """A default value as one would type it."""
+def as_written(obj: Any) -> dict[str, tuple[str, str]]:
+    """Types and default values as they stand in the code."""
 
 def parameter_table(obj: Any) -> str:
     """The parameters: type, default value, meaning."""
@@ -21,5 +19,14 @@ def call_words(obj: Any, name: str) -> str:
 class TableRenderer(BasicMarkdownRenderer):
     """What nbdev writes into the docs about an exported name (`renderer` in `settings.ini`)."""
 
-def class_table(cls: type) -> str:
+def class_table(kind: type) -> str:
     """The methods of a class: which notebook adds each, and what it does."""
+
+def all_names() -> str:
+    """Every exported name and every method, with a heading of its own."""
+
+def fold_source(cell: dict) -> None:
+    """Exported code stands folded, below the names that it defines."""
+
+def html_as_markdown(cell: dict) -> None:
+    """Tables of pandas become tables of Markdown; other HTML stays what it is, in a block of Markdown."""

@@ -50,7 +50,7 @@ class TensorBoard(Callback):
     def after_epoch(self, learn):
         self.epochs += 1
         if self.writer:
-            with self.or_end():
+            with self._or_end():
                 self.write_batches()
                 self.write_epoch(learn)
 
@@ -78,13 +78,13 @@ def open_log(
 @patch
 def close_log(self: TensorBoard) -> None:
     "Write what is left, and end it."
-    with self.or_end():
+    with self._or_end():
         self.write_batches()
         self.writer.close()
 
 @patch
 @contextmanager
-def or_end(self: TensorBoard) -> Iterator[None]:
+def _or_end(self: TensorBoard) -> Iterator[None]:
     "If something cannot be written within (the disk is full, say), the log ends, but not the training."
     try:
         yield

@@ -1,5 +1,4 @@
 # Written by tests/stubs.py from the finished classes; not to be edited.
-from collections.abc import Iterator
 from imgcourse.learner import Callback, Learner
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ class TensorBoard(Callback):
         """Begin a log, or go on with it."""
     def close_log(self) -> None:
         """Write what is left, and end it."""
-    def or_end(self) -> Iterator[None]:
-        """If something cannot be written within (the disk is full, say), the log ends, but not the training."""
     def write_batches(self) -> None:
         """Write what was noted of each batch."""
     def write_epoch(self, learn: Learner) -> None:

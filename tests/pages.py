@@ -1,5 +1,5 @@
-"""The docs site as far as it can be made without Quarto: nbdev makes the notebooks that Quarto renders, pandoc (Quarto's
-own converter) reads them, and a page with Quarto's names of things holds what comes out.
+"""The docs site as far as it can be made without Quarto: nbdev makes the notebooks that Quarto renders, pandoc
+(Quarto's own converter) reads them, and a page with Quarto's names of things holds what comes out.
 
 `python tests/pages.py FOLDER` writes the pages into a folder, to look at them.
 """

@@ -3,16 +3,20 @@ renders, pandoc (Quarto's own converter) reads them.
 
 What is counted is printed: `pytest -s -m "" tests/test_docs.py`.
 """
+import ast
 import html
 import importlib
 import inspect
 import json
 import pkgutil
 import re
+from itertools import takewhile
 
 import pytest
 import yaml
+from bs4 import BeautifulSoup
 from conftest import shared
+from imgcourse.reference import all_names
 from pages import ROOT, notebooks, source
 
 HOST = 'https://imgcourse.github.io/imgcourse/'
@@ -181,11 +185,30 @@ def exported():
                 yield found[1], n, o
 
 
-ROW = re.compile(r'<tr>\s*' + r'\s*'.join([r'<td[^>]*>(.*?)</td>']*4), re.S)
+def reference(rendered):
+    "For the heading of each exported name and method: the link above it, and the code and tables up to the next one."
+    found = {}
+    for text in rendered.values():
+        for h in BeautifulSoup(text, 'html.parser')('h3'):
+            body = [*takewhile(lambda e: e.name[0] != 'h', h.find_all_next(['h1', 'h2', 'h3', 'h4', 'pre', 'table']))]
+            found[h.get_text().strip()] = [h.find_previous('a'), *body]
+    return found
+
+
+def rows_of(body):
+    "Of the first table: for each parameter the type, default value and meaning, '' where there is none."
+    tables = [e for e in body if e and e.name == 'table' and not e.th.get_text()]
+    if not tables:
+        return {}
+    head, *rows = [[c.get_text() for c in row(['th', 'td'])] for row in tables[0]('tr')]
+    cells = [dict(zip(head, row)) for row in rows]
+    return {row['']: [row.get(k, '') for k in ('type', 'default', 'meaning')] for row in cells}
 
 
 def parameters_that_lack(module, o, rows):
-    "Those without a row, a type or (but for the painters of the sketches) a meaning."
+    "Those without a row, a type or a meaning. (The painters of the sketches have no table: their names say it all.)"
+    if module == 'sketches' and not rows:
+        return
     for name, p in inspect.signature(o).parameters.items():
         kind, _, meaning = rows.get(name, ('', '', ''))
         if name not in rows or not (kind or p.kind is p.VAR_KEYWORD) or not (meaning or module == 'sketches'):
@@ -195,13 +218,11 @@ def parameters_that_lack(module, o, rows):
 @pytest.mark.e2e
 def test_every_exported_name_has_a_reference(rendered):
     "A heading, how it is called, what it does, and a table of its parameters."
-    heading = re.compile(r'<h3 [^>]*>([^<]*)</h3>(.*?)(?=<h[1-6] |\Z)', re.S)
-    entries = {html.unescape(h).strip(): body for text in rendered.values() for h, body in heading.findall(text)}
-    lost, n, names = [], 0, 0
+    entries, lost, n, names = reference(rendered), [], 0, 0
     for module, name, o in exported():
-        body = entries.get(name, '')
-        rows = {html.unescape(row[0]): row[1:] for row in ROW.findall(body.partition('</table>')[0])}
-        call = html.unescape(re.sub('<[^>]+>', '', (re.search(r'<pre.*?</pre>', body, re.S) or [''])[0]))
+        body = entries.get(name, [])
+        call = next((e.get_text() for e in body if e and e.name == 'pre'), '')
+        rows = rows_of(body)
         if f'{name}(' not in call or '](http' in call:
             lost.append(f'{module}.{name}: how it is called')
         if not o.__doc__:
@@ -213,6 +234,67 @@ def test_every_exported_name_has_a_reference(rendered):
     print(f'{names} names with {n} rows of parameters')
     assert lost == []
     assert n > 400
+
+
+def written_types():
+    "Of each function and method, in the files of the package: the types of its parameters as they stand there."
+    found = {}
+    for file in (ROOT/'imgcourse').glob('[a-z]*.py'):
+        text = file.read_text(encoding='utf-8')
+        for top in ast.parse(text).body:
+            inits = [n for n in getattr(top, 'body', ()) if getattr(n, 'name', '') == '__init__']
+            function = inits[0] if isinstance(top, ast.ClassDef) and inits else top
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            args = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            kinds = {a.arg: ast.get_source_segment(text, a.annotation) for a in args if a.annotation}
+            patched = kinds.get('self') or kinds.get('cls')
+            found.setdefault(f'{patched}.{top.name}' if patched else top.name, []).append(kinds)
+    return found
+
+
+@pytest.mark.e2e
+def test_types_read_as_in_the_source(rendered):
+    "Brackets are not lost, quotes not curled."
+    found, wrong, n = written_types(), [], 0
+    for name, body in reference(rendered).items():
+        for parameter, (kind, *_) in rows_of(body).items():
+            there = [kinds[parameter] for kinds in found.get(name, ()) if parameter in kinds]
+            written = [' '.join(text.strip("'").split()) for text in there] # two, where a lesson replaces a method
+            n += len(written)
+            if written and kind not in written:
+                wrong.append(f'{name}({parameter}): {kind}, not {written}')
+    print(f'{n} types')
+    assert wrong == []
+    assert n > 600
+
+
+@pytest.mark.e2e
+def test_each_entry_of_the_reference_leads_to_its_source(rendered):
+    "By a link to the file and line, which nbdev puts above the heading's text."
+    found, names = reference(rendered), {n for n in written_types() if not n.split('.')[-1].startswith('_')}
+    lost = [n for n in names & {*found} if not re.search(r'/blob/main/imgcourse/\w+\.py#L\d+$', found[n][0]['href'])]
+    assert lost == []
+    assert len(names & {*found}) > 300
+
+
+def test_all_names_are_on_one_page():
+    "Each with a heading of its own, which the search of the site finds."
+    headings = re.findall(r'^## (.*)$', all_names(), re.M)
+    assert len(headings) == len(set(headings)) > 300
+    assert {name for _, name, _ in exported()} <= {*headings}
+    assert {'Learner.fit_one_cycle', 'Learner.lr_find', 'ImageClassifierData.from_csv'} <= {*headings}
+
+
+@pytest.mark.e2e
+def test_source_is_folded_and_tables_are_text(pages):
+    "Exported code stands folded, under what it defines; no HTML of a notebook asks for scripts of others."
+    folded = [source(c) for nb in pages.values() for c in nb['cells'] if '#| code-summary' in source(c)]
+    assert len(folded) > 300 and all(text.startswith('#| code-fold: true') for text in folded)
+    assert any('code-summary: "Source of make_head"' in text for text in folded)
+    outputs = [o for nb in pages.values() for c in nb['cells'] for o in c.get('outputs', [])]
+    kinds = {kind for o in outputs for kind in o.get('data', {})}
+    assert 'text/markdown' in kinds and 'text/html' not in kinds
 
 
 # ---- figures
@@ -241,14 +323,17 @@ def test_figures_have_alternative_texts():
 
 # ---- glossary
 def test_every_word_of_the_glossary_is_in_its_lesson():
+    "And has a heading of its own, in alphabetical order."
+    entries = re.findall(r'^## (.+)\n\n(.+)$', texts_of('glossary.ipynb')[1], re.M)
     lost, n = [], 0
-    for entry in texts_of('glossary.ipynb')[1].split('\n\n'):
-        words, (_, lesson) = re.findall(r'\*\*(.+?)\*\*', entry), LESSON.findall(entry)[-1]
-        text = ' '.join(texts_of(lesson)).lower()
-        lost += [f'{w}: {lesson}' for w in words if not re.search(rf'\b{w.lower()[:-1]}', text)]
+    for title, text in entries:
+        words, (_, lesson) = re.findall(r'[^()]+', title), LESSON.findall(text)[-1]
+        there = ' '.join(texts_of(lesson)).lower()
+        lost += [f'{w}: {lesson}' for w in words if not re.search(rf'\b{w.strip().lower()[:-1]}', there)]
         n += len(words)
     print(f'{n} words')
     assert not lost, '\n'.join(lost)
+    assert n > 140 and len({title for title, _ in entries}) == len(entries)
 
 
 # ---- the page of the old texts
@@ -437,11 +522,11 @@ def test_sidebar_lists_each_notebook_once_in_its_order():
     first, *rest = settings()['website']['sidebar']['contents']
     listed = {s['section']: s['contents'] for s in rest}
     numbered = [n for n in NAMES if n[0].isdigit()]
-    assert first == 'index.ipynb'
+    assert first == {'text': 'Start', 'href': 'index.ipynb'}
     assert listed['Lessons'] == [n for n in numbered if n < '5']
     assert listed['Workshop'] == [n for n in numbered if '5' <= n < '9']
-    assert listed['Appendices'] == [n for n in numbered if n >= '9']
-    assert sorted([first, *(n for contents in listed.values() for n in contents)]) == NAMES
+    assert listed['Appendices'] == [*(n for n in numbered if n >= '9'), 'names.ipynb']
+    assert sorted(['index.ipynb', *(n for contents in listed.values() for n in contents)]) == NAMES
 
 
 def test_what_the_site_has():

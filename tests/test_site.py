@@ -1,12 +1,7 @@
-"""The docs site as its readers have it: each page in a browser, with the site's own CSS, on a phone, a tablet and a large
-screen, in light and in dark."""
-import ast
-import html
-import re
-from pathlib import Path
-
+"""The docs site as its readers have it: each page in a browser, with the site's own CSS, on a phone, a tablet and a
+large screen, in light and in dark."""
 import pytest
-from pages import ROOT, source
+from pages import ROOT
 
 pytestmark = pytest.mark.e2e
 WIDTHS = 390, 768, 1400 # pixels
@@ -82,4 +77,5 @@ def test_a_page_can_be_read(tab, site_pages, name):
         assert len(found) > 5
         assert [f for f in found if f['ratio'] < 4.5] == [], scheme
     assert tab.errors == []
-    assert [url for url in tab.asked if not url.startswith(('file:', 'data:'))] == [], 'nobody else is asked for anything'
+    others = [url for url in tab.asked if not url.startswith(('file:', 'data:'))]
+    assert others == [], 'nobody else is asked for anything'

@@ -113,8 +113,8 @@ def test_comments_above_a_parameter_stand_in_one_line():
         "Does nothing."
     rows = [line.strip('| ').split(' | ') for line in parameter_table(plain).splitlines()[2:]]
     assert rows == [
-        ['a', 'int', '', 'beside it'], ['b', 'str', "'x'", 'above it, in two lines'], ['c', 'float', '0.5'],
-        ['**returns**', 'str', '', 'what comes back']]
+        ['a', '`int`', '', 'beside it'], ['b', '`str`', "`'x'`", 'above it, in two lines'], ['c', '`float`', '`.5`'],
+        ['**returns**', '`str`', '', 'what comes back']]
 
 
 def test_a_class_in_one_table():
