@@ -1,4 +1,5 @@
 "README.md is nbs/index.ipynb as Markdown. `python tests/readme.py` writes it; a test checks that it is up to date."
+import re
 from pathlib import Path
 
 import nbformat
@@ -16,7 +17,8 @@ def readme() -> str:
             output.get('data', {}).pop('text/html', None)
     config = Config({'NbConvertBase': {'display_data_priority': ['text/plain']}})
     text, _ = MarkdownExporter(config=config).from_notebook_node(nb)
-    text = text.replace('](sketches.jpg)', '](nbs/sketches.jpg)')
+    text = re.sub(r'\]\((\w+\.jpg)\)', r'](nbs/\1)', text)
+    text = re.sub(r'^:::.*\n', '', text, flags=re.M) # what Quarto alone understands
     return '\n'.join(line.rstrip() for line in text.strip().split('\n')) + '\n'
 
 
