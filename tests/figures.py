@@ -2,6 +2,7 @@
 
 Colors mean the same in all: blue is data, gray is frozen, orange learns, red is the loss, green is an answer. A figure
 has a background of its own and changes all its colors together in dark mode, since pages show it through `<img>`."""
+import json
 import re
 import sys
 from itertools import pairwise
@@ -615,6 +616,49 @@ def folder_labels(f):
     f.text(177, 68, 'to learn from', 'quiet s start')
     f.text(177, 170, 'to check with', 'quiet s start')
     f.text(346, 34, 'label', 'panel b')
+
+
+COMPARED = { # what the chart calls a row of the table of accuracies: how that row begins, the text
+    'three lines': ('three lines, net on board', 'Lesson 1'),
+    'fine-tuning': ('stage 3: the same', 'Keras convnets'),
+    'thirty lines': ('phase 2, both sizes', 'Thirty lines'),
+    'SimpleNet': ('`SimpleNet`', 'Keras convnets'),
+    'ConvNet': ('`ConvNet`', 'Keras convnets'),
+    'ConvNet2': ('`ConvNet2`', 'Keras convnets'),
+    'ResNet': ('`ResNet`', 'Keras convnets'),
+    'PlainNet': ('`PlainNet` [32, 32, 256]', 'Plain English'),
+    'PlainNet, larger': ('`PlainNet` [64, 128, 512]', 'Plain English'),
+    'TrautNet': ('`TrautNet`', 'Traut'),
+    'full net': ('full net', 'Traut'),
+    'short net': ('short net', 'Traut'),
+}
+
+
+def compared():
+    "From the page of results: for each row of the chart its name, the text, our accuracy and the text's."
+    cells = json.loads((FOLDER.parent/'results.ipynb').read_text(encoding='utf-8'))['cells']
+    table = next(t for t in (''.join(c['source']) for c in cells) if '## Accuracy' in t)
+    for name, (begins, text) in COMPARED.items():
+        row = next(r for r in table.split('\n') if r.startswith(f'| {begins}<br>'))
+        _, ours, theirs = row.strip('| ').split(' | ')[:3]
+        best = max(float(number) for number in re.findall(r'0\.\d+', ours.split(' (')[0]))
+        yield name, text, best, float(re.search(rf'{text}: (0\.\d+)', theirs)[1])
+
+
+@figure('results', 454, 'Our accuracies beside those of the texts')
+def results(f):
+    """Two bars for each of twelve networks, our accuracy and that of the text it comes from. They are about as long:
+    close to 1 on dogs and cats, from 0.2 to 0.8 for the nets from nothing on CIFAR-10, below 0.5 on Caltech-101."""
+    for x, kind, words in ((128, 'data', 'here'), (178, 'quiet', 'the text')):
+        f.rect(x, 22, 10, 10, f'{kind} dot', r=2)
+        f.text(x + 9, 22, words, f'{kind} s start')
+    for i, (name, text, ours, theirs) in enumerate(compared()):
+        y = 50 + 34*i
+        f.text(12, y - 5, name, 'panel s start')
+        f.text(12, y + 9, text, 'quiet s start')
+        for shift, value, kind in ((-5, ours, 'data'), (7, theirs, 'quiet')):
+            f.rect(120 + 115*value, y + shift, 230*value, 9, f'{kind} dot', r=2)
+            f.text(126 + 230*value, y + shift, f'{value:.3f}', f'{kind} s start')
 
 
 def draw_all(folder=FOLDER):

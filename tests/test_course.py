@@ -77,7 +77,8 @@ def test_diagrams_are_what_their_code_draws():
 
 
 def test_each_diagram_is_shown_with_its_description():
-    shown = re.findall(r'!\[([^\]]*)\]\(figures/([\w-]+)\.svg\)', TEXT)
+    pages = TEXT + texts(ROOT/'nbs'/'results.ipynb')
+    shown = re.findall(r'!\[([^\]]*)\]\(figures/([\w-]+)\.svg\)', pages)
     assert {name for _, name in shown} == {f.stem for f in (ROOT/'nbs'/'figures').glob('*.svg')}
     assert [name for alt, name in shown if len(alt) < 40] == []
     assert len({name for _, name in shown}) == len(shown), 'each once'

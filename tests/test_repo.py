@@ -243,7 +243,8 @@ def test_stored_outputs_are_fit_to_be_read(f):
     assert not re.search(r'/home/|/root/|/tmp/|/Users/', text), 'a path of one machine'
 
 
-WORDS = {'sklearn': 'scikit-learn', 'skimage': 'scikit-image', 'PIL': 'Pillow', 'bs4': 'Beautiful Soup'} # what people call a library
+# what people call a library
+WORDS = {'sklearn': 'scikit-learn', 'skimage': 'scikit-image', 'PIL': 'Pillow', 'bs4': 'Beautiful Soup'}
 
 
 def libraries(code):
