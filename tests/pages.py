@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pypandoc
+import yaml
 
 ROOT = Path(__file__).parents[1]
 LEFT_OUT = '.git', '.venv', 'build', '*.egg-info', '__pycache__', 'imgcourse-*', '_proc', '_docs', '.pytest_cache'
@@ -80,7 +81,7 @@ def markdown(cell):
 
 def front_matter(nb):
     "What nbdev has made of the first cell."
-    return dict(re.findall(r'^([\w-]+): (.*)$', source(nb['cells'][0]), re.M))
+    return yaml.safe_load(source(nb['cells'][0]).strip().strip('-'))
 
 
 def render(name, nb):
@@ -127,8 +128,8 @@ PAGE = """<!DOCTYPE html>
 
 def page(name, nb, body):
     "The whole page."
-    about = {k: html.escape(v.strip('"\'')) for k, v in front_matter(nb).items()}
-    words = {'title': about['title'], 'description': about.get('description', ''), 'stand_in': STAND_IN}
+    about = front_matter(nb)
+    words = {k: html.escape(about.get(k, '')) for k in ('title', 'description')} | {'stand_in': STAND_IN}
     return PAGE.format(**words, layout=about.get('page-layout', 'article'), up='../'*name.count('/'), body=body)
 
 

@@ -17,7 +17,7 @@ def readme() -> str:
             output.get('data', {}).pop('text/html', None)
     config = Config({'NbConvertBase': {'display_data_priority': ['text/plain']}})
     text, _ = MarkdownExporter(config=config).from_notebook_node(nb)
-    text = re.sub(r'\]\((\w+\.jpg)\)', r'](nbs/\1)', text)
+    text = re.sub(r'!\[\]\((\w+\.jpg)\)\{fig-alt="([^"]*)"\}', r'![\2](nbs/\1)', text)
     text = re.sub(r'^:::.*\n', '', text, flags=re.M) # what Quarto alone understands
     return '\n'.join(line.rstrip() for line in text.strip().split('\n')) + '\n'
 

@@ -301,8 +301,9 @@ def test_source_is_folded_and_tables_are_text(pages):
 def test_pictures_are_drawn_here():
     "No page loads a picture from elsewhere."
     for name in NAMES:
-        for alt, url in re.findall(r'!\[([^\]]*)\]\(([^)]+)\)', '\n'.join(texts_of(name))):
-            assert alt and (ROOT/'nbs'/url).is_file(), (name, url)
+        shown = re.findall(r'!\[([^\]]*)\]\(([^)]+)\)(\{fig-alt="[^"]{20,}"\})?', '\n'.join(texts_of(name)))
+        for alt, url, more in shown:
+            assert (alt or more) and (ROOT/'nbs'/url).is_file(), (name, url)
 
 
 def has_figure(cell):
@@ -539,6 +540,23 @@ def test_what_the_site_has():
     assert list(config['format']) == ['html'] and config['execute'] == {'enabled': False}
     assert config['project'].keys() >= {'type', 'output-dir'} and config['project']['output-dir'] == '_docs'
     assert 'doc_path = _docs\n' in (ROOT/'settings.ini').read_text(encoding='utf-8')
+
+
+def test_how_the_site_looks():
+    "What was tried with Quarto: code is wrapped, the column is wide, dark follows the system, no font is fetched."
+    config = settings()
+    page, site = config['format']['html'], config['website']
+    assert page['code-overflow'] == 'wrap' and page['toc-depth'] == 2 and page['respect-user-color-scheme'] is True
+    assert page['grid'] == {'sidebar-width': '240px', 'body-width': '900px', 'margin-width': '240px'}
+    assert page['theme'] == {'light': ['cosmo', 'own.scss'], 'dark': ['darkly', 'own.scss']}
+    files = [page['css'], 'own.scss', site['favicon'], site['image']]
+    assert all((ROOT/'nbs'/f).is_file() for f in files), 'nbdev copies what lies beside the notebooks'
+    own = (ROOT/'nbs'/'own.scss').read_text(encoding='utf-8')
+    assert own.startswith('/*-- scss:defaults --*/') and '$web-font-path: false !default;' in own
+    assert site['open-graph'] is True and site['twitter-card'] is True and site['sidebar']['collapse-level'] == 1
+    bar = {item['text']: item['href'] for item in site['navbar']['left']}
+    assert {'Lessons', 'Results', 'Glossary', 'All names'} <= {*bar} and site['navbar']['tools'][0]['icon'] == 'github'
+    assert all((ROOT/'nbs'/href).is_file() for href in bar.values() if href.endswith('.ipynb'))
 
 
 def test_the_site_leads_to_its_repository():
