@@ -127,7 +127,10 @@ async function byTheProgram() {
         const said = await fetch('ask', {method: 'POST', body: file, headers: {'X-Imgcourse': 'ask'}});
         if (!said.ok) throw new Error(await said.text());
         const {probs, places, part, picture} = await said.json();
-        return {probs, places, part, canvas: await drawn(await (await fetch(picture)).blob())};
+        const image = new Image();
+        image.src = picture;
+        await image.decode();
+        return {probs, places, part, canvas: await drawn(image)};
     };
 }
 
