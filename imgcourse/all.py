@@ -62,6 +62,7 @@ with _whole_import(), _paused_collector():
     from imgcourse.export import *
     from imgcourse.report import *
     from imgcourse.inside import *
+    from imgcourse.share import *
     from imgcourse.exercises import check, progress
     pd, plt, metrics = map(_Later, ('pandas', 'matplotlib.pyplot', 'sklearn.metrics'))
 
@@ -81,6 +82,6 @@ _helpers = set('''
     Part Seeded as_is check_arrays check_split loader_processes read_labels read_table split_folder two_folders
     load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score
     split_layers check_shape
-    net_config tfm_config nine_numbers
+    net_config tfm_config nine_numbers browser_runtime Placed PageServer shrink_weights write_net
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

@@ -38,6 +38,7 @@ from imgcourse.own import *
 from imgcourse.export import *
 from imgcourse.report import *
 from imgcourse.inside import *
+from imgcourse.share import *
 from imgcourse.exercises import check
 from imgcourse.exercises import progress
 
@@ -58,12 +59,12 @@ __all__ = [
     'get_dataset', 'heat_map', 'hide_pixels', 'keep_random_state', 'keras_kinds', 'keras_nets', 'kernel_grid',
     'kernels', 'label_suspects', 'last_maps', 'layer_rows', 'lesson', 'list_pictures', 'lite0', 'load_learner',
     'log_loss', 'log_odds', 'logprobs', 'make_head', 'make_sketches', 'metrics', 'model_cfg', 'nn', 'np',
-    'on_board_weights', 'os', 'over_seeds', 'painters', 'pd', 'pick_picture', 'pictures_by_class', 'plot_bars', 'plt',
-    'progress', 'random_crop', 'random_flip', 'random_shift', 'random_state', 'rate_figure', 'read_folder',
-    'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50', 'resnext101',
-    'resnext101_64', 'resnext50', 'set_random_state', 'set_seed', 'shapes', 'sharp_figures', 'show_activations',
-    'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images', 'show_lists', 'show_widget',
-    'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary', 'tfms_from_model', 'to_rgb', 'torch',
-    'train_folder', 'transforms_basic', 'transforms_shear_zoom', 'transforms_side_on', 'transforms_top_down', 'unpack',
-    'untouched', 'vgg16', 'vgg19',
+    'on_board_weights', 'os', 'over_seeds', 'painters', 'pd', 'photos_on_board', 'pick_picture', 'pictures_by_class',
+    'plot_bars', 'plt', 'progress', 'publish', 'random_crop', 'random_flip', 'random_shift', 'random_state',
+    'rate_figure', 'read_folder', 'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18',
+    'resnet34', 'resnet50', 'resnext101', 'resnext101_64', 'resnext50', 'serve', 'set_random_state', 'set_seed',
+    'shapes', 'sharp_figures', 'show_activations', 'show_answers', 'show_filters', 'show_heat', 'show_heat_maps',
+    'show_images', 'show_lists', 'show_widget', 'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission',
+    'summary', 'tfms_from_model', 'to_rgb', 'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom',
+    'transforms_side_on', 'transforms_top_down', 'unpack', 'untouched', 'vgg16', 'vgg19',
 ]

@@ -7,7 +7,7 @@ __all__ = ['lesson_files', 'LessonRun', 'headline', 'run', 'copy_lessons', 'lab'
            'command']
 
 # %% ../nbs/91_command.ipynb #9431d6f6
-import argparse, ast, os, re, shutil, signal, subprocess, sys, time, warnings
+import argparse, ast, json, os, re, shlex, shutil, signal, subprocess, sys, time, warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
@@ -255,41 +255,149 @@ def _ask_about(
     # or timm's name for it comes first
     names: list[str],
     top: int = 5, # classes for each
+    csv: str | None = None, # a file for a table of all answers, instead of lines
+    as_json: bool = False, # print all answers as JSON, instead of lines
 ) -> int: # exit code; 2 if some picture could not be read
-    """Say what is in some pictures: in lines, or inside a notebook as drawings.
+    """Say what is in some pictures: in lines, inside a notebook as drawings, as a table, or as JSON.
     Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."""
-    from imgcourse.export import load_learner, untouched
-    from imgcourse.pictures import PictureError, as_picture, check_number
+    from imgcourse.pictures import check_number
     check_number(top, '--top', 'how many classes are shown', 1, whole=True)
     model, pictures = _model_and_pictures(names)
-    files, code = _picture_files(pictures), 0
-    net = load_learner(model) if _is_file_of_a_net(model) else untouched(model)
-    for file in files:
-        try:
-            picture = as_picture(file, net.tfm.min_side)
-        except PictureError as e:
-            code = _error(e)
-            continue
-        print(printable(file))
-        net.ask(picture, top)
-    return code
+    files, net = _picture_files(pictures), _net(model)
+    if csv:
+        return _write_answers(net, files, csv)
+    if as_json:
+        return _print_answers(net, files, top)
+    return max(_show_answer(net, file, top) for file in files)
+
+def _show_answer(net, file, top):
+    from imgcourse.pictures import PictureError, as_picture
+    try:
+        picture = as_picture(file, net.tfm.min_side)
+    except PictureError as e:
+        return _error(e)
+    print(printable(file))
+    net.ask(picture, top)
+    return 0
+
+def _net(model):
+    from imgcourse.export import load_learner, untouched
+    return load_learner(model) if _is_file_of_a_net(model) else untouched(model)
 
 def _is_file_of_a_net(name): return name.endswith('.safetensors')
+
+# %% ../nbs/91_command.ipynb #befb5b3a
+def _answers(net, files):
+    "For each file its probabilities, or what is wrong with it."
+    import numpy as np
+    from imgcourse.pictures import PictureError, ProgressBar
+    with ProgressBar(total=len(files), desc='Answers', unit='picture') as bar:
+        for k in range(0, len(files), 64):
+            batch = files[k:k + 64]
+            try:
+                found = [*np.exp(net.predict(batch))]
+            except PictureError:
+                found = [_alone(net, file) for file in batch]
+            bar.update(len(batch))
+            yield from zip(batch, found)
+
+def _alone(net, file):
+    import numpy as np
+    from imgcourse.pictures import PictureError
+    try:
+        return np.exp(net.predict([file])[0])
+    except PictureError as e:
+        _error(e)
+        return e
+
+def _best(net, probs, k):
+    order = (-probs).argsort(kind='stable')[:k]
+    return [(net.classes[c], round(float(probs[c]), 6)) for c in order]
+
+# %% ../nbs/91_command.ipynb #a1b2c3d4
+def _write_answers(net, files, csv):
+    "A table: file, class, probability, second class, its probability, and what was wrong."
+    import pandas as pd
+    rows = []
+    for file, said in _answers(net, files):
+        best = [('', None)]*2 if isinstance(said, ValueError) else [*_best(net, said, 2), ('', None)]
+        rows.append([os.fspath(file), *best[0], *best[1], _one_line(said) if isinstance(said, ValueError) else ''])
+    head = 'file', 'class', 'probability', 'second_class', 'second_probability', 'fault'
+    with whole_file(csv) as new:
+        pd.DataFrame(rows, columns=head).to_csv(new, index=False, errors='surrogateescape')
+    wrong = sum(bool(row[-1]) for row in rows)
+    print(f'{csv}: {len(rows)} pictures, {wrong} of them could not be read')
+    return 2 if wrong else 0
+
+def _print_answers(net, files, top):
+    "A list, with an entry for each picture: `file`, and `classes` or `fault`."
+    found, wrong = [], 0
+    for file, said in _answers(net, files):
+        if isinstance(said, ValueError):
+            found.append({'file': printable(file), 'fault': _one_line(said)})
+            wrong = 2
+        else:
+            told = [{'class': name, 'probability': p} for name, p in _best(net, said, top)]
+            found.append({'file': printable(file), 'classes': told})
+    print(json.dumps(found, ensure_ascii=False, indent=1))
+    return wrong
+
+# %% ../nbs/91_command.ipynb #520ee79c
+def _export(
+    model: str, # a file of `learn.export`, or a name of timm's
+    onnx: str, # name.onnx
+) -> int: # exit code
+    "Write a net as ONNX. Raises `ValueError` if the model cannot be read or written so."
+    if not onnx.endswith('.onnx'):
+        raise ValueError(f'The name of the file ends in .onnx; {onnx!r} does not')
+    file = _net(_checked_model(model)).to_onnx(onnx)
+    print(f'{file}: input pixels, uint8 (n, height, width, 3); output logits; the classes are noted in it')
+    return 0
+
+def _publish(
+    model: str, # a file of `learn.export`, or a name of timm's
+    folder: str, # see `imgcourse.share.publish`
+    title: str, # of the page
+    examples: Sequence[str] | None = None, # pictures that the page offers
+    runtime: str | None = None, # see `imgcourse.share.browser_runtime`
+) -> int: # exit code
+    "Write a page that asks a net in a browser. Raises `ValueError` or `OSError` if that cannot be."
+    from imgcourse.share import publish
+    place = publish(_net(_checked_model(model)), folder, title, examples, runtime)
+    size = sum(f.stat().st_size for f in place.iterdir())/1e6
+    print(f'{place}: {size:.1f} MB for any server of files; to look at it, '
+          f'python -m http.server --directory {shlex.quote(str(place))}, and http://localhost:8000 in a browser')
+    return 0
+
+def _serve(
+    model: str, # a file of `learn.export`, or a name of timm's
+    title: str, # of the page
+    port: int, # see `imgcourse.share.serve`
+    quiet: bool = False, # do not open a browser
+) -> int: # exit code
+    "Show a page on this computer that asks a net. Raises `ValueError` or `OSError` if that cannot be."
+    from imgcourse.share import serve
+    serve(_net(_checked_model(model)), title, port, not quiet)
+    return 0
 
 # %% ../nbs/91_command.ipynb #9c5686a5
 def _model_and_pictures(names):
     from imgcourse.pictures import picture_suffixes
-    from imgcourse.transforms import arch_name, lite0
+    from imgcourse.transforms import lite0
     model, pictures = lite0, names
     if len(names) > 1 and not (Path(names[0]).is_dir() or Path(names[0]).suffix.lower() in picture_suffixes):
         model, *pictures = names
+    return _checked_model(model), pictures
+
+def _checked_model(model):
+    from imgcourse.transforms import arch_name
     if not _is_file_of_a_net(model):
         try:
             arch_name(model)
         except ValueError as e:
             kinds = "no picture, no model file (these end in .safetensors) and no net of timm's"
             raise ValueError(f'{model} is {kinds}. {e}') from None
-    return model, pictures
+    return model
 
 def _picture_files(names):
     "The files, and those in the folders."
@@ -467,8 +575,17 @@ def _parser():
     p.add_argument('--fetch', action='store_true', help='download the full set')
     command('progress', show_progress, 'show how many exercises of each lesson are solved')
     command('doctor', doctor, 'print versions, processor, memory and cache, and what is wrong with them')
-    _predict_options(command('predict', _ask_about, 'say what is in some pictures'))
+    _predict_options(command('predict', _ask_about, 'say what is in some pictures, in lines, a table or JSON'))
+    p = command('export', _export, 'write a net as ONNX, for other programs')
+    _net_option(p)
+    p.add_argument('--onnx', required=True, metavar='FILE', help='the file, name.onnx')
+    page = command('publish', _publish, 'write a folder for any server of files: a page that asks a net, in the browser of '
+                   'whoever opens it')
+    _page_options(page, command('serve', _serve, 'show the same page on this computer, to drop pictures on'))
     return parser
+
+def _net_option(p):
+    p.add_argument('model', help='a file that imgcourse train or learn.export has written, or a name of timm')
 
 # %% ../nbs/91_command.ipynb #92be13a5
 def _run_options(p):
@@ -488,6 +605,22 @@ def _predict_options(p):
         help='files, or folders of pictures; before them the MODEL: a file that imgcourse train or learn.export '
         'has written, or the name of a net of timm, to ask it as it is; without it the net on board answers')
     p.add_argument('--top', type=int, default=5, help='how many classes are shown for each (%(default)s)')
+    way = p.add_mutually_exclusive_group()
+    way.add_argument('--csv', metavar='FILE', help='write a table instead: file, class, probability, second class')
+    way.add_argument('--json', dest='as_json', action='store_true', help='print JSON instead')
+
+def _page_options(publish, serve):
+    for p in (publish, serve):
+        _net_option(p)
+        p.add_argument('--title', default='What is in the picture?', help='of the page (%(default)s)')
+    publish.add_argument('folder', help='for the page; new, or one that this command has written before')
+    publish.add_argument('--examples', nargs='+', metavar='PICTURE', help='pictures that the page offers')
+    publish.add_argument(
+        '--runtime', metavar='FOLDER',
+        help='the folder dist of the npm package onnxruntime-web, where its files cannot be fetched')
+    serve.add_argument(
+        '--port', type=int, default=8300, help='of 127.0.0.1; if it is taken, one of the next (%(default)s)')
+    serve.add_argument('--quiet', action='store_true', help='do not open a browser')
 
 # %% ../nbs/91_command.ipynb #83c4b73d
 def _train_options(p):

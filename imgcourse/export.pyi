@@ -54,6 +54,8 @@ class Classifier:
         and transform (null, if plain values cannot tell it) are noted in it. Raises `RuntimeError` if onnxruntime does
         not say the same as the net, and `ValueError` for a transform that does more to the pixels than to normalize
         them."""
+    def look(self, picture: Image.Image) -> dict:
+        """What is in the picture, and where the net looked, in plain values."""
 
 def net_config(learn: Learner) -> dict:
     """How a learner's net is built, in plain values. Raises `ValueError` if these cannot tell it, or if a net that is

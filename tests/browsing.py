@@ -103,7 +103,8 @@ def browser():
     except ImportError:
         pytest.fail('The tests in a browser need playwright: pip install playwright (without its own browsers)')
     with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=program, args=['--no-sandbox'])
+        camera = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'] # one that Chromium plays
+        chromium = p.chromium.launch(executable_path=program, args=['--no-sandbox', *camera])
         yield chromium
         chromium.close()
 

@@ -115,6 +115,24 @@ def dogscats_photos(tmp_path_factory):
     return folder/'dogscats'
 
 
+@pytest.fixture(scope='session')
+def ort_web(request):
+    """The files of ONNX Runtime Web, from npm, which keeps them for later runs; without npm or its registry the test is
+    skipped, by that name."""
+    from imgcourse.share import _version
+    folder = request.config.cache.mkdir(f'onnxruntime-web-{_version}')
+    if not (folder/'package'/'dist').is_dir():
+        if not shutil.which('npm'):
+            pytest.skip('needs npm')
+        command = ['npm', 'pack', '--silent', f'onnxruntime-web@{_version}']
+        p = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        if p.returncode:
+            pytest.skip(f'needs the registry of npm: {p.stderr[-200:]}')
+        with tarfile.open(folder/p.stdout.strip().split()[-1]) as t:
+            t.extractall(folder, filter='data')
+    return folder/'package'/'dist'
+
+
 NOT_SOURCE = ('.git', '.venv', 'build', '*.egg-info', '__pycache__', 'imgcourse-*', '_proc', '_docs', '.pytest_cache')
 
 

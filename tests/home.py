@@ -6,12 +6,10 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from imgcourse.export import untouched
-from imgcourse.pictures import as_picture, show_images
-from skimage.data import chelsea, coffee
-from sklearn.datasets import load_sample_image
+from imgcourse.pictures import show_images
+from imgcourse.share import photos_on_board
 
 FILE = Path(__file__).parents[1]/'nbs'/'answers.jpg'
-PHOTOS = chelsea, coffee, lambda: load_sample_image('flower.jpg'), lambda: load_sample_image('china.jpg')
 
 
 def square(picture):
@@ -22,7 +20,7 @@ def square(picture):
 
 
 def draw():
-    photos, net = [as_picture(photo()) for photo in PHOTOS], untouched()
+    photos, net = [*photos_on_board().values()], untouched()
     probs = np.exp(net.predict(photos))
     names = [net.classes[p.argmax()].split(',')[0] for p in probs]
     show_images([square(p) for p in photos], [f'{n}: {p.max():.0%}' for n, p in zip(names, probs)], 4, 2.2, size=11)

@@ -270,7 +270,9 @@ def test_every_library_is_explained():
     assert missing == []
 
 
-PHOTOS = {'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti'} # those that may be shown: who is credited
+PHOTOS = { # those that may be shown: who is credited
+    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti', 'flower.jpg': 'vultilion', 'china.jpg': 'danielbuechele',
+}
 BY_FILE = r'skimage\.data\.|import skimage|from skimage import|load_sample_images|load_(digits|files)\b'
 
 
