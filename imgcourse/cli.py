@@ -579,8 +579,9 @@ def _parser():
     p = command('export', _export, 'write a net as ONNX, for other programs')
     _net_option(p)
     p.add_argument('--onnx', required=True, metavar='FILE', help='the file, name.onnx')
-    page = command('publish', _publish, 'write a folder for any server of files: a page that asks a net, in the browser of '
-                   'whoever opens it')
+    page = command(
+        'publish', _publish,
+        'write a folder for any server of files: a page that asks a net, in the browser of whoever opens it')
     _page_options(page, command('serve', _serve, 'show the same page on this computer, to drop pictures on'))
     return parser
 

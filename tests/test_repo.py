@@ -271,7 +271,8 @@ def test_every_library_is_explained():
 
 
 PHOTOS = { # those that may be shown: who is credited
-    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti', 'flower.jpg': 'vultilion', 'china.jpg': 'danielbuechele',
+    'chelsea': 'Stefan van der Walt', 'coffee': 'Rachel Michetti', 'flower.jpg': 'vultilion',
+    'china.jpg': 'danielbuechele',
 }
 BY_FILE = r'skimage\.data\.|import skimage|from skimage import|load_sample_images|load_(digits|files)\b'
 
