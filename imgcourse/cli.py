@@ -342,6 +342,34 @@ def _print_answers(net, files, top):
     print(json.dumps(found, ensure_ascii=False, indent=1))
     return wrong
 
+# %% ../nbs/91_command.ipynb #9aa23a2d
+def _check(
+    folder: str, # of class folders; see `imgcourse.own.read_folder`
+    csv: str | None = None, # a file for all that was found
+    most: int = 20, # lines of each kind
+    seed: int = 42, # of the split
+    on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
+) -> int: # exit code: 0 if nothing is in doubt, 1 if something is
+    "Print pictures that are there twice, and labels in doubt. Raises `ValueError` or `OSError` for a bad folder."
+    import pandas as pd
+    from imgcourse.pictures import check_number
+    from imgcourse.quality import check_folder
+    check_number(most, '--most', 'how many lines are shown', 1, whole=True)
+    copies, doubts = check_folder(folder, seed, on_error)
+    leaks = int((copies.parts == 'both').sum())
+    print(f'{len(copies)} pairs of pictures are the same, {leaks} of them in training and in validation')
+    for r in copies.head(most).itertuples():
+        print(f'  {r.kind:10}  {r.likeness:.3f}  {r.parts:10}  {printable(r.first)}  {printable(r.second)}')
+    print(f'{len(doubts)} labels are in doubt')
+    for r in doubts.head(most).itertuples():
+        print(f'  {printable(r.label)}, rather {printable(r.rather)} ({r.of_rather:.2f})  {printable(r.file)}')
+    if csv:
+        table = pd.concat([copies.assign(doubt='copy'), doubts.rename(columns={'file': 'first'}).assign(doubt='label')])
+        with whole_file(csv) as new:
+            table.to_csv(new, index=False, errors='surrogateescape')
+        print(f'All of it is in {csv}')
+    return int(len(copies) + len(doubts) > 0)
+
 # %% ../nbs/91_command.ipynb #520ee79c
 def _export(
     model: str, # a file of `learn.export`, or a name of timm's
@@ -575,6 +603,8 @@ def _parser():
     p.add_argument('--fetch', action='store_true', help='download the full set')
     command('progress', show_progress, 'show how many exercises of each lesson are solved')
     command('doctor', doctor, 'print versions, processor, memory and cache, and what is wrong with them')
+    _check_options(command(
+        'check', _check, 'find pictures that are there twice, exactly or nearly, and labels that are probably wrong'))
     _predict_options(command('predict', _ask_about, 'say what is in some pictures, in lines, a table or JSON'))
     p = command('export', _export, 'write a net as ONNX, for other programs')
     _net_option(p)
@@ -598,6 +628,18 @@ def _run_options(p):
     p.add_argument('--workshop', action='store_true', help='run the notebooks of the workshop, and not the lessons')
     p.add_argument(
         '--out', default='imgcourse-run', help='folder for executed notebooks and HTML pages (%(default)s)')
+
+def _check_options(p):
+    p.add_argument('folder', help='holds a folder for each class; or folders train and valid that do')
+    p.add_argument('--csv', metavar='FILE', help='write all that was found into a table')
+    p.add_argument('--most', type=int, default=20, help='how many lines of each kind are shown (%(default)s)')
+    p.add_argument('--seed', type=int, default=42, help='of the split into training and validation (%(default)s)')
+    _on_error_option(p)
+
+def _on_error_option(p):
+    p.add_argument(
+        '--on-error', choices=('raise', 'skip'), default='raise',
+        help='at unreadable pictures: stop, or leave them out (%(default)s)')
 
 def _predict_options(p):
     p.usage = 'imgcourse predict [-h] [--top TOP] [MODEL] PICTURE [PICTURE ...]'
@@ -647,9 +689,7 @@ def _train_options(p):
         '--bs', type=_number_or_auto, default=32,
         help='pictures in a batch, or auto: as many as the memory allows (%(default)s)')
     number('--seed', 42, 'of all random choices')
-    p.add_argument(
-        '--on-error', choices=('raise', 'skip'), default='raise',
-        help='at unreadable pictures: stop, or leave them out (%(default)s)')
+    _on_error_option(p)
 
 # %% ../nbs/91_command.ipynb #7aabb24e
 def _number_or_auto(text):

@@ -173,12 +173,14 @@ class Cleaner:
         self,
         interp: Interpretation, # of data from files
         n: int = 8, # how many pictures
+        # instead of those with the largest losses these; columns: file, actual, predicted, probability (see `to_clean`)
+        rows: 'pd.DataFrame | None' = None,
     ):
         _check_files(interp.data.val_ds)
         if taken := {'keep', 'delete'} & set(interp.data.classes):
             raise ValueError(f'A class is named {taken.pop()!r}, which says here what is to become of a picture; give '
                              'its folder another name')
-        self.classes, self.rows = interp.data.classes, interp.top_losses(n)
+        self.classes, self.rows = interp.data.classes, interp.top_losses(n) if rows is None else rows.head(n)
         self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
 
 @patch
