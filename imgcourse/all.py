@@ -60,6 +60,7 @@ with _whole_import(), _paused_collector():
     from imgcourse.tensorboard import *
     from imgcourse.own import *
     from imgcourse.quality import *
+    from imgcourse.recipes import *
     from imgcourse.export import *
     from imgcourse.report import *
     from imgcourse.inside import *
