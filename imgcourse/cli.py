@@ -221,24 +221,31 @@ def lab(
 def _train_on(
     folder: str, # of class folders; see `imgcourse.own.read_folder`
     out: str | None = None, # the folder for the results; None: `imgcourse-net`, or the next free name after it
+    resume: bool = False, # go on with the last training that was stopped, in a folder of such a name
     model_args: Sequence[tuple] = (), # names and values, passed on to `timm.create_model`
-    **settings # passed on to `imgcourse.report.train_folder`
+    cpu: bool = False, # leave a GPU alone
+    **settings # see `imgcourse.train.Plan`
 ) -> int: # exit code
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if it cannot be."
     if out and (Path(out)/'model.safetensors').exists():
         raise ValueError(f'{out} holds a model already; name another folder with --out')
+    if cpu:
+        os.environ['ACCELERATE_USE_CPU'] = 'true'
     from imgcourse.all import train_folder # which imports faster than the module alone
     is_new = not (out and Path(out).exists())
-    out = out or _new_folder()
+    out = out or (_stopped_folder() if resume else _new_folder())
     try:
         model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
     except BaseException:
-        if is_new:
+        if is_new and not resume:
             with suppress(OSError): # there is something in it
                 Path(out).rmdir()
+        if [*Path(out).glob('run-*.safetensors')]:
+            print(f'What it has learned so far is in {out}: the same command with --out {out} goes on', flush=True)
         raise
     print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
-    print(f'model:  {model}\nreport: {page}\nask it: imgcourse predict {model} PICTURE')
+    print(f'model:  {model}\nreport: {page}\nrecord: {page.with_name("result.json")}')
+    print(f'ask it: imgcourse predict {model} PICTURE\nshow it: imgcourse serve {model}')
     return 0
 
 def _new_folder():
@@ -248,6 +255,12 @@ def _new_folder():
         with suppress(FileExistsError):
             folder.mkdir()
             return folder
+
+def _stopped_folder():
+    begun = [f.parent for f in Path().glob('imgcourse-net*/run-*.safetensors')]
+    if not begun:
+        raise ValueError('No training was stopped here; name its folder with --out, or leave out --resume')
+    return max(begun, key=lambda folder: folder.stat().st_mtime)
 
 # %% ../nbs/91_command.ipynb #10cf2841
 def _ask_about(
@@ -597,7 +610,7 @@ def _parser():
         'options that are not listed here, such as --port=9999 or --allow-root, are passed on to it')
     p.add_argument('folder', nargs='?', default='imgcourse-lessons', help='your copy of the lessons (%(default)s)')
     _train_options(command(
-        'train', _train_on, 'train a classifier for a folder of pictures; leaves model.safetensors and report.html'))
+        'train', _train_on, 'train a classifier for a folder of pictures; leaves a net, a page about it, and a record'))
     p = command('data', list_data, 'list the data sets: what is here, what a download would cost')
     p.add_argument('name', nargs='?', help='one of them')
     p.add_argument('--fetch', action='store_true', help='download the full set')
@@ -681,15 +694,41 @@ def _train_options(p):
         '--size', dest='sz', type=int,
         help='height and width of the pictures in pixels; '
         '192 for the net on board, for others what they are used to')
-    def number(name, default, meaning):
-        p.add_argument(name, type=int, default=default, help=f'{meaning} (%(default)s)')
-    number('--epochs', 10, 'how often the head goes through the pictures')
-    number('--finetune', 0, 'further epochs in which all layers learn')
+    _stage_options(p)
+    _quality_options(p)
+    _on_error_option(p)
+
+def _number(p, name, default, meaning): p.add_argument(name, type=int, default=default, help=f'{meaning} (%(default)s)')
+
+def _stage_options(p):
+    _number(p, '--epochs', 10, 'how often the head goes through the pictures')
+    _number(p, '--finetune', 0, 'further epochs in which all layers learn; what comes out is kept if it is better')
+    p.add_argument(
+        '--patience', type=int, help='epochs without a lower validation loss after which the training ends; else, never')
     p.add_argument(
         '--bs', type=_number_or_auto, default=32,
         help='pictures in a batch, or auto: as many as the memory allows (%(default)s)')
-    number('--seed', 42, 'of all random choices')
-    _on_error_option(p)
+    _number(p, '--seed', 42, 'of all random choices')
+    p.add_argument(
+        '--resume', action='store_true', help='go on with the last training that was stopped (or name its folder: --out)')
+    p.add_argument('--cpu', action='store_true', help='leave a GPU alone')
+
+# %% ../nbs/91_command.ipynb #c331a36e
+def _quality_options(p):
+    p.add_argument('--valid', metavar='FOLDER', help='a folder of the same class folders, to check with')
+    p.add_argument(
+        '--split', dest='valid_pct', type=float, default=.2,
+        help='the part that is set aside to check with, where there is no such folder (%(default)s)')
+    p.add_argument(
+        '--balance', action='store_true',
+        help='rare classes weigh more, and the mean of the accuracies of the classes says which epoch is kept')
+    p.add_argument(
+        '--smoothing', type=float, default=0., help='how much of each label is spread over all classes (%(default)s)')
+    p.add_argument('--average', action='store_true', help='keep a running average of the weights (EMA)')
+    p.add_argument('--mix', choices=('mixup', 'cutmix'), help='mix pictures while all layers learn')
+    p.add_argument('--tracker', metavar='NAME', help='send each epoch to wandb, mlflow, comet_ml, … (as installed)')
+    p.add_argument(
+        '--no-check', dest='check', action='store_false', help='do not look for copies and for labels in doubt')
 
 # %% ../nbs/91_command.ipynb #7aabb24e
 def _number_or_auto(text):

@@ -198,7 +198,8 @@ class TrainingAccuracy(Callback):
 
     def after_batch(self, learn):
         if learn.training:
-            self.right = self.right + (logprobs(learn.preds).argmax(1) == learn.y).sum()
+            targs = learn.y if learn.y.ndim == 1 else learn.y.argmax(1) # mixed labels are probabilities
+            self.right = self.right + (logprobs(learn.preds).argmax(1) == targs).sum()
             self.n += len(learn.y)
 
     def after_epoch(self, learn):

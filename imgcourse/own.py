@@ -87,8 +87,12 @@ def read_folder(
     tfms: tuple, # from `tfms_from_model`
     seed: int = 42, # of the random split, where there is no validation folder
     on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
+    valid: str | Path | None = None, # another folder of the same class folders, to check with
+    valid_pct: float = .2, # the part that is set aside where there is no validation folder, 0 to 1
 ) -> ImageClassifierData:
     "Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."
+    if valid is not None:
+        return ImageClassifierData.from_paths(folder, bs, tfms, '.', str(Path(valid).resolve()), on_error=on_error)
     names = [d.name for d in Path(folder).iterdir() if d.is_dir()] if Path(folder).is_dir() else []
     trn, val = folders_of_parts(names)
     if trn and not val: # does it hold pictures of trains?
@@ -96,7 +100,7 @@ def read_folder(
             raise ValueError(f'{folder} has a folder {trn}, but no folder valid (or val, or test) to check with; '
                              f'name {Path(folder)/trn} itself, and a part of it will be set aside')
     if not (trn and val):
-        return ImageClassifierData.from_folder(folder, seed=seed, bs=bs, tfms=tfms, on_error=on_error)
+        return ImageClassifierData.from_folder(folder, valid_pct, seed, bs, tfms, on_error)
     return ImageClassifierData.from_paths(folder, bs=bs, tfms=tfms, trn_name=trn, val_name=val, on_error=on_error)
 
 # %% ../nbs/08_own_classes.ipynb #3a38f9ac

@@ -340,7 +340,7 @@ def as_bytes(
 # %% ../nbs/50_pictures.ipynb #46c7aab5
 class ProgressBar(tqdm):
     """How far long work is: a line of text that shows after a second and goes away at the end
-    (tqdm's, by Casper da Costa-Luis)."""
+    (tqdm's, by Casper da Costa-Luis). Where nobody looks, in a pipe or a file, it is a plain line each half a minute."""
     shown = None # in a notebook: the output that is replaced
     ended = {} # for each cell, the outputs of bars that have ended
 
@@ -351,7 +351,9 @@ class ProgressBar(tqdm):
         **kwargs # passed on to tqdm: `total`, `unit`, …
     ):
         file = io.StringIO() if in_notebook() else None
-        super().__init__(items, desc, leave=False, delay=1, mininterval=.5, file=file, **kwargs)
+        self.plain = not file and not (sys.stderr and sys.stderr.isatty())
+        pause = {'delay': 30, 'mininterval': 30} if self.plain else {'delay': 1, 'mininterval': .5}
+        super().__init__(items, desc, leave=False, file=file, **pause, **kwargs)
 
     def display(
         self,
@@ -359,6 +361,11 @@ class ProgressBar(tqdm):
         pos: int | None = None, # of several bars; not used in notebooks
     ) -> None:
         "Called by tqdm."
+        if self.plain:
+            if msg != '':
+                of, seconds = f' of {self.total}'*(self.total is not None), self.format_dict['elapsed']
+                print(f'{self.desc}: {self.n}{of} after {seconds:.0f} s', file=sys.stderr, flush=True)
+            return None
         if not in_notebook():
             return super().display(msg, pos)
         from IPython import get_ipython

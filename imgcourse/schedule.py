@@ -307,18 +307,21 @@ def _with_decay(
 
 # %% ../nbs/03_lr_finding.ipynb #88eed695
 class SaveBest(Callback):
-    "Saves the weights after each epoch whose validation loss is the lowest so far."
+    """Saves the weights after each epoch whose validation loss is the lowest so far, or whose `metric` is the largest (of
+    equal ones that with the lower loss)."""
     order, keep = 2, ('best',)
     def __init__(
         self,
         name: str, # of the file
-    ): self.name = check_name(name)
+        metric: str | None = None, # 'accuracy', say: a column of `learn.history`
+    ): self.name, self.metric = check_name(name), metric
 
-    def before_fit(self, learn): self.best = np.inf
+    def before_fit(self, learn): self.best = None
     def after_epoch(self, learn):
-        loss = learn.history[-1]['validation loss']
-        if loss < self.best:
-            self.best = loss
+        row = learn.history[-1]
+        score = [row[self.metric] if self.metric else 0, -row['validation loss']]
+        if self.best is None or score > self.best:
+            self.best = score
             learn.save(self.name)
 
 class SaveCycles(Callback):

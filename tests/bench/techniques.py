@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from imgcourse.all import (
-    ConcatPool, ConvLayer, ConvLearner, ConvNet, ConvNet2, EarlyStopping, FastNet, ImageClassifierData,
-    PictureTransform, ResLayer, ResNet, accuracy_np, get_cv_idxs, get_dataset, lite0, log_loss, random_crop,
-    random_flip, random_shift, set_seed, tfms_from_model, transforms_side_on)
+    Average, ConcatPool, ConvLayer, ConvLearner, ConvNet, ConvNet2, EarlyStopping, FastNet, ImageClassifierData,
+    Mix, PictureTransform, ResLayer, ResNet, WeightedLoss, accuracy_np, get_cv_idxs, get_dataset, lite0, log_loss,
+    random_crop, random_flip, random_shift, set_seed, tfms_from_model, transforms_side_on)
 
 SEEDS = 1, 2, 3
 LEAST = .001 # the spread where three results are the same: one picture of a thousand
@@ -355,6 +355,97 @@ def several_looks_from_scratch(seed):
     learn.fit_one_cycle(16, .1)
     log_preds, _ = learn.TTA(4)
     return score(learn.data, np.exp(log_preds[0])), score(learn.data, np.exp(log_preds).mean(0))
+
+
+def mixed(kind):
+    def run(seed):
+        data = ten(20, (), 20)
+        scores = []
+        for cbs in ((), Mix(kind, .4)):
+            learn = net(conv_net, data, seed)
+            learn.fit_one_cycle(3, .01, cbs=cbs)
+            scores.append(last(learn))
+        return scores
+    return run
+
+
+MIXED = 'ten classes × 20, `ConvNet` from scratch, one cycle of 3 epochs, each picture 20 times: as it is | {}'
+row('MixUp', MIXED.format('`Mix("mixup", .4)`'), 'loss')(mixed('mixup'))
+row('CutMix', MIXED.format('`Mix("cutmix", .4)`'), 'loss')(mixed('cutmix'))
+
+
+@row('MixUp, augmented', 'ten classes × 50, flipped, `FastNet`, 40 epochs: no | `Mix("mixup", .2)`', pays=False)
+def mixup_augmented(seed):
+    scores = []
+    for cbs in ((), Mix('mixup', .2)):
+        learn = net(fast_net, ten(50, (random_flip, shift)), seed)
+        learn.fit_one_cycle(40, .1, cbs=cbs)
+        scores.append(last(learn))
+    return scores
+
+
+@row('MixUp of features', '120 breeds × 10, a head, 20 epochs: no | `Mix("mixup", .2)`', pays=False)
+def mixup_of_features(seed):
+    scores = []
+    for cbs in ((), Mix('mixup', .2)):
+        learn = head(many(10), seed)
+        learn.fit_one_cycle(20, .01, cbs=cbs)
+        scores.append(last(learn))
+    return scores
+
+
+def averaged(train, n, epochs):
+    def run(seed):
+        scores = []
+        for cbs in ((), Average(.9)):
+            learn = net(fast_net, ten(n, (random_flip, shift)), seed)
+            train(learn, epochs, cbs)
+            scores.append(last(learn))
+        return scores
+    return run
+
+
+row('running average', 'ten classes × 100, `FastNet`, 10 epochs at a constant 0.1: the last weights | `Average(.9)`')(
+    averaged(lambda learn, n, cbs: learn.fit(.1, n, cbs=cbs), 100, 10))
+row('running average, one cycle', 'the same with one cycle: the last weights | `Average(.9)`', pays=False)(
+    averaged(lambda learn, n, cbs: learn.fit_one_cycle(n, .1, cbs=cbs), 100, 10))
+
+
+@cache
+def rare():
+    "Five classes with 200 pictures each, five with 10; as many of all to check with."
+    data, counts = cifar(), [200]*5 + [10]*5
+    trn = np.concatenate([np.flatnonzero(data.trn_y == k)[:n] for k, n in enumerate(counts)])
+    val = first(data.val_y, 100)
+    val = [data.val_ds.items[i] for i in val], data.val_y[val]
+    return part(data, trn, val).on_device((random_flip, shift))
+
+
+@row('class weights', 'five classes × 200, five × 10, `FastNet`, 20 epochs; all alike to check: no | `WeightedLoss`')
+def class_weights(seed):
+    scores = []
+    for loss in (F.cross_entropy, WeightedLoss(rare())):
+        learn = net(fast_net, rare(), seed, loss_fn=loss)
+        learn.fit_one_cycle(20, .1)
+        scores.append(last(learn))
+    return scores
+
+
+@cache
+def rare_dogs():
+    data = ImageClassifierData.from_paths(get_dataset('dogscats'), 32, tfms_from_model(lite0, 96))
+    trn = np.concatenate([np.flatnonzero(data.trn_y == k)[:n] for k, n in enumerate((400, 20))])
+    return part(data, trn, (data.val_ds.items, data.val_y))
+
+
+@row('class weights, a head', 'cats × 400, dogs × 20, a head, 10 epochs; as many to check: no | `WeightedLoss`', pays=False)
+def class_weights_a_head(seed):
+    scores = []
+    for loss in (F.cross_entropy, WeightedLoss(rare_dogs())):
+        learn = head(rare_dogs(), seed, loss_fn=loss)
+        learn.fit_one_cycle(10, .01)
+        scores.append(last(learn))
+    return scores
 
 
 def compare(name):
