@@ -248,6 +248,7 @@ def _train_on(
     print(f'ask it: imgcourse predict {model} PICTURE\nshow it: imgcourse serve {model}')
     return 0
 
+# %% ../nbs/91_command.ipynb #2a84fddf
 def _new_folder():
     "`imgcourse-net`, or the next free name after it; made at once, so that no other training takes it."
     for k in count(1):
@@ -642,6 +643,7 @@ def _run_options(p):
     p.add_argument(
         '--out', default='imgcourse-run', help='folder for executed notebooks and HTML pages (%(default)s)')
 
+# %% ../nbs/91_command.ipynb #86d8eb06
 def _check_options(p):
     p.add_argument('folder', help='holds a folder for each class; or folders train and valid that do')
     p.add_argument('--csv', metavar='FILE', help='write all that was found into a table')
@@ -704,13 +706,13 @@ def _stage_options(p):
     _number(p, '--epochs', 10, 'how often the head goes through the pictures')
     _number(p, '--finetune', 0, 'further epochs in which all layers learn; what comes out is kept if it is better')
     p.add_argument(
-        '--patience', type=int, help='epochs without a lower validation loss after which the training ends; else, never')
+        '--patience', type=int, help='epochs without a lower validation loss after which training ends')
     p.add_argument(
         '--bs', type=_number_or_auto, default=32,
         help='pictures in a batch, or auto: as many as the memory allows (%(default)s)')
     _number(p, '--seed', 42, 'of all random choices')
     p.add_argument(
-        '--resume', action='store_true', help='go on with the last training that was stopped (or name its folder: --out)')
+        '--resume', action='store_true', help='go on with the last training that was stopped (or name it, --out)')
     p.add_argument('--cpu', action='store_true', help='leave a GPU alone')
 
 # %% ../nbs/91_command.ipynb #c331a36e

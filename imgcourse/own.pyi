@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
-    'ShortNet', 'StopAfter', 'read_folder', 'collect_pictures', 'label_suspects', 'Cleaner',
+    'ShortNet', 'StopAfter', 'read_folder', 'collect_pictures', 'cross_predict', 'label_suspects', 'Cleaner',
 ]
 
 class ShortNet(KerasNet):
@@ -32,12 +32,22 @@ def read_folder(
     tfms: tuple,
     seed: int = 42,
     on_error: str = 'raise',
+    valid: str | Path | None = None,
+    valid_pct: float = 0.2,
 ) -> ImageClassifierData:
     """Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."""
 
 def collect_pictures(folder: str | Path) -> None:
     """In JupyterLab: a field for the name of a class and a button that adds files to it (on a phone it offers the
     camera, too). Elsewhere it says how to do that by hand."""
+
+def cross_predict(
+    data: ImageClassifierData,
+    train: Callable[[ImageClassifierData], Learner],
+    folds: int = 5,
+) -> np.ndarray:
+    """What is said of each training picture by a net that has not learned from it: as many nets as there are parts,
+    each trained on the other parts. Raises `ValueError` for data that are no files."""
 
 def label_suspects(
     data: ImageClassifierData,
@@ -53,7 +63,7 @@ class Cleaner:
     choice: Any
     classes: Any
     rows: Any
-    def __init__(self, interp: Interpretation, n: int = 8) -> None: ...
+    def __init__(self, interp: Interpretation, n: int = 8, rows: pd.DataFrame | None = None) -> None: ...
     def changes(self) -> pd.DataFrame:
         """What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."""
     def show(self) -> None:

@@ -339,8 +339,8 @@ def as_bytes(
 
 # %% ../nbs/50_pictures.ipynb #46c7aab5
 class ProgressBar(tqdm):
-    """How far long work is: a line of text that shows after a second and goes away at the end
-    (tqdm's, by Casper da Costa-Luis). Where nobody looks, in a pipe or a file, it is a plain line each half a minute."""
+    """How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da
+    Costa-Luis). In a pipe or a file it is a plain line each half a minute."""
     shown = None # in a notebook: the output that is replaced
     ended = {} # for each cell, the outputs of bars that have ended
 
@@ -362,10 +362,7 @@ class ProgressBar(tqdm):
     ) -> None:
         "Called by tqdm."
         if self.plain:
-            if msg != '':
-                of, seconds = f' of {self.total}'*(self.total is not None), self.format_dict['elapsed']
-                print(f'{self.desc}: {self.n}{of} after {seconds:.0f} s', file=sys.stderr, flush=True)
-            return None
+            return _print_line(self) if msg != '' else None
         if not in_notebook():
             return super().display(msg, pos)
         from IPython import get_ipython
@@ -380,6 +377,11 @@ class ProgressBar(tqdm):
             self.shown = display(line, display_id=True)
         if msg == '':
             free.append(self.shown)
+
+# %% ../nbs/50_pictures.ipynb #5d0b8f1e
+def _print_line(bar):
+    of = '' if bar.total is None else f' of {bar.total}'
+    print(f'{bar.desc}: {bar.n}{of} after {bar.format_dict["elapsed"]:.0f} s', file=sys.stderr, flush=True)
 
 # %% ../nbs/50_pictures.ipynb #be01351b
 @cache

@@ -39,9 +39,10 @@ def as_bytes(x: np.ndarray, name: str) -> np.ndarray:
 
 class ProgressBar(tqdm):
     """How far long work is: a line of text that shows after a second and goes away at the end (tqdm's, by Casper da
-    Costa-Luis)."""
+    Costa-Luis). In a pipe or a file it is a plain line each half a minute."""
     shown: Any
     ended: dict
+    plain: Any
     def __init__(self, items: Iterable | None = None, desc: str | None = None, **kwargs) -> None: ...
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Called by tqdm."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 import numpy as np, torch
 import torch.nn.functional as F
-import imgcourse.schedule # adds fit_one_cycle to Learner
+import imgcourse.schedule # noqa: F401, adds fit_one_cycle to Learner
 from .batches import FileDataset
 from .data import ImageClassifierData
 from .features import Backbone, create_backbone, features_of
@@ -56,13 +56,14 @@ def small_copies(
 def likeness(
     a: torch.Tensor, # small copies `(n, 32, 32)`
     b: torch.Tensor, # the others `(n, 32, 32)`
-) -> tuple[torch.Tensor, torch.Tensor]: # how alike, -1 to 1 `(n,)`; which part of the one is the other, 0.66 to 1 `(n,)`
+) -> tuple[torch.Tensor, torch.Tensor]: # how alike, -1 to 1 `(n,)`; how much of the one the other is, 0.66 to 1 `(n,)`
     "The largest correlation of one picture with a window of the other, whichever is the larger part."
     best, part = torch.full((len(a),), -1.), torch.ones(len(a))
     for whole, other in ((a, b), (b, a)):
         for h in _sizes:
             for w in _sizes:
-                found = _correlation(whole, F.interpolate(other[:, None], (h, w), mode='bilinear', antialias=True)[:, 0])
+                window = F.interpolate(other[:, None], (h, w), mode='bilinear', antialias=True)[:, 0]
+                found = _correlation(whole, window)
                 better = found > best + .005 # for no reason no smaller window
                 best, part = torch.where(better, found, best), torch.where(better, torch.tensor(h*w/_side**2), part)
     return best, part

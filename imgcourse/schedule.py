@@ -307,8 +307,8 @@ def _with_decay(
 
 # %% ../nbs/03_lr_finding.ipynb #88eed695
 class SaveBest(Callback):
-    """Saves the weights after each epoch whose validation loss is the lowest so far, or whose `metric` is the largest (of
-    equal ones that with the lower loss)."""
+    """Saves the weights after each epoch whose validation loss is the lowest so far, or whose `metric` is the largest
+    (of equal ones that with the lower loss)."""
     order, keep = 2, ('best',)
     def __init__(
         self,

@@ -64,12 +64,14 @@ class Suggestion(NamedTuple):
     valley: float
 
 class SaveBest(Callback):
-    """Saves the weights after each epoch whose validation loss is the lowest so far."""
+    """Saves the weights after each epoch whose validation loss is the lowest so far, or whose `metric` is the largest
+    (of equal ones that with the lower loss)."""
     order: int
     keep: tuple
     name: str
+    metric: str | None
     best: Any
-    def __init__(self, name: str) -> None: ...
+    def __init__(self, name: str, metric: str | None = None) -> None: ...
     def before_fit(self, learn): ...
     def after_epoch(self, learn): ...
 

@@ -7,9 +7,10 @@ from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData
 from imgcourse.export import load_learner
 from imgcourse.finetune import BnFreeze
-from imgcourse.learner import ConvLearner, Learner, set_seed
-from imgcourse.report import report, train_folder
+from imgcourse.learner import ConvLearner, Learner, listed, set_seed
+from imgcourse.report import report
 from imgcourse.sketches import draw_sketch, make_sketches
+from imgcourse.train import train_folder
 from imgcourse.transforms import lite0, tfms_from_model
 
 
@@ -215,12 +216,12 @@ def test_sizes_that_are_no_whole_numbers(few, tmp_path, sz):
 
 def test_averages_of_batch_norms_stay_when_all_layers_learn(few, tmp_path, monkeypatch):
     given, fit = [], ConvLearner.fit_one_cycle
-    def note(learn, n, lr, cbs=()):
-        given.append(cbs)
-        fit(learn, n, lr, cbs=cbs)
+    def note(learn, n, lr, cbs=(), **options):
+        given.append(any(isinstance(cb, BnFreeze) for cb in listed(cbs)))
+        fit(learn, n, lr, cbs=cbs, **options)
     monkeypatch.setattr(ConvLearner, 'fit_one_cycle', note)
-    train_folder(few, tmp_path/'out', sz=32, epochs=1, finetune=1)
-    assert len(given) == 2 and isinstance(given[1], BnFreeze)
+    train_folder(few, tmp_path/'out', sz=32, epochs=1, finetune=1, check=False)
+    assert given == [False, True]
 
 
 def test_a_picture_is_no_folder_for_results(few, capfd):
@@ -244,7 +245,7 @@ def test_results_do_not_lie_among_the_pictures(few, monkeypatch, capfd):
 
 def test_a_net_that_cannot_be_written_is_refused_before_the_training(few, tmp_path, monkeypatch):
     def untold(learn): raise ValueError('cannot be told')
-    monkeypatch.setattr('imgcourse.report.net_config', untold)
+    monkeypatch.setattr('imgcourse.train.net_config', untold)
     monkeypatch.setattr(ConvLearner, 'fit_one_cycle', lambda *args: pytest.fail('it was trained'))
     with pytest.raises(ValueError, match='cannot be told'):
         train_folder(few, tmp_path/'out', sz=64, epochs=1)

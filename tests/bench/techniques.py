@@ -438,7 +438,7 @@ def rare_dogs():
     return part(data, trn, (data.val_ds.items, data.val_y))
 
 
-@row('class weights, a head', 'cats × 400, dogs × 20, a head, 10 epochs; as many to check: no | `WeightedLoss`', pays=False)
+@row('class weights, a head', 'cats × 400, dogs × 20, a head, 10 epochs: no | `WeightedLoss`', pays=False)
 def class_weights_a_head(seed):
     scores = []
     for loss in (F.cross_entropy, WeightedLoss(rare_dogs())):

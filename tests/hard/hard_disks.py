@@ -209,7 +209,7 @@ def moves_pictures(disk):
 
 
 def trains_a_folder(disk):
-    from imgcourse.report import train_folder
+    from imgcourse.train import train_folder
     learner(disk)
     pictures = disk.parent/f'pictures of {disk.name}'
     def do():

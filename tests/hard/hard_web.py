@@ -94,7 +94,7 @@ EVIL = '<img src=x onerror=alert(1)>', '"><b onmouseover=alert(2)>', "{{ 7*7 }} 
 
 def report_escapes(folder):
     "Classes and files with such names, and a folder."
-    from imgcourse.report import train_folder
+    from imgcourse.train import train_folder
     folder = Path(folder)/'<i>report {{ 7*7 }}'
     pictures = two_classes(folder/'pictures', 10)
     (pictures/'cats').rename(pictures/EVIL[0])
