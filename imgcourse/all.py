@@ -66,6 +66,7 @@ with _whole_import(), _paused_collector():
     from imgcourse.train import *
     from imgcourse.inside import *
     from imgcourse.share import *
+    from imgcourse.hub import *
     from imgcourse.exercises import check, progress
     pd, plt, metrics = map(_Later, ('pandas', 'matplotlib.pyplot', 'sklearn.metrics'))
 

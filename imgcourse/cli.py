@@ -298,7 +298,7 @@ def _net(model):
     from imgcourse.export import load_learner, untouched
     return load_learner(model) if _is_file_of_a_net(model) else untouched(model)
 
-def _is_file_of_a_net(name): return name.endswith('.safetensors')
+def _is_file_of_a_net(name): return name.endswith('.safetensors') or name.startswith('hf:')
 
 # %% ../nbs/91_command.ipynb #befb5b3a
 def _answers(net, files):
@@ -437,7 +437,7 @@ def _checked_model(model):
         try:
             arch_name(model)
         except ValueError as e:
-            kinds = "no picture, no model file (these end in .safetensors) and no net of timm's"
+            kinds = "no picture, no model file (these end in .safetensors, or begin with hf:) and no net of timm's"
             raise ValueError(f'{model} is {kinds}. {e}') from None
     return model
 

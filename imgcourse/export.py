@@ -284,12 +284,25 @@ def _config_or_none(tfm):
     except ValueError:
         return None
 
+# %% ../nbs/58_export.ipynb #fe8344a8
+def _from_hub(name):
+    "The file of a net in a repository 'user/name', or 'user/name@revision'; it is kept in the hub's cache."
+    from huggingface_hub import hf_hub_download
+    repo, _, revision = name.partition('@')
+    try:
+        return hf_hub_download(repo, 'model.safetensors', revision=revision or None)
+    except Exception as e: # the hub's own, of the network, or for a name that is none
+        why = str(e).strip().splitlines()[0][:200]
+        raise WeightsError(f'hf:{name} could not be fetched from the Hugging Face hub ({type(e).__name__}: {why}). It is '
+                           'called hf:user/name, and has a file model.safetensors, as push_to_hub writes it') from e
+
 # %% ../nbs/58_export.ipynb #7d1178fe
 def load_learner(
-    file: str | Path, # written by `learn.export`
+    file: str | Path, # written by `learn.export`; or 'hf:user/name', a repository of Hugging Face's hub that has one
 ) -> Classifier: # on the CPU until it is asked
     """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format, or if
     it tells of a net that does not belong to its weights; programs in it are never run."""
+    file = _from_hub(file.removeprefix('hf:')) if str(file).startswith('hf:') else file
     tensors, about = read_whole(file)
     if 'imgcourse' not in about:
         raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')
