@@ -34,7 +34,7 @@ setup(
         'imgcourse.lessons': ['*.ipynb', '*.jpg', '*/*.ipynb', '*/*.svg'],
     },
     install_requires=cfg['requirements'].split(),
-    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('fast', 'bench', 'dev')},
+    extras_require={extra: cfg[f'{extra}_requirements'].split() for extra in ('fast', 'hub', 'bench', 'dev')},
     entry_points={
         'console_scripts': cfg['console_scripts'].split('\n'),
         'nbdev': [f'imgcourse={cfg["lib_path"]}._modidx:d'],

@@ -42,6 +42,7 @@ from imgcourse.report import *
 from imgcourse.train import *
 from imgcourse.inside import *
 from imgcourse.share import *
+from imgcourse.hub import *
 from imgcourse.exercises import check
 from imgcourse.exercises import progress
 
@@ -64,11 +65,11 @@ __all__ = [
     'label_suspects', 'last_maps', 'layer_rows', 'lesson', 'list_pictures', 'lite0', 'load_learner', 'log_loss',
     'log_odds', 'logprobs', 'make_head', 'make_sketches', 'metrics', 'model_cfg', 'nn', 'np', 'on_board_weights', 'os',
     'over_seeds', 'painters', 'pd', 'photos_on_board', 'pick_picture', 'pictures_by_class', 'plot_bars', 'plt',
-    'progress', 'publish', 'random_crop', 'random_flip', 'random_shift', 'random_state', 'rate_figure', 'read_folder',
-    'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50', 'resnext101',
-    'resnext101_64', 'resnext50', 'same_pictures', 'serve', 'set_random_state', 'set_seed', 'shapes', 'sharp_figures',
-    'show_activations', 'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images', 'show_lists',
-    'show_widget', 'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary', 'tfms_from_model',
-    'to_clean', 'to_rgb', 'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom', 'transforms_side_on',
-    'transforms_top_down', 'unpack', 'untouched', 'vgg16', 'vgg19',
+    'progress', 'publish', 'push_to_hub', 'random_crop', 'random_flip', 'random_shift', 'random_state', 'rate_figure',
+    'read_folder', 'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50',
+    'resnext101', 'resnext101_64', 'resnext50', 'same_pictures', 'serve', 'set_random_state', 'set_seed', 'shapes',
+    'sharp_figures', 'show_activations', 'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images',
+    'show_lists', 'show_widget', 'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary',
+    'tfms_from_model', 'to_clean', 'to_rgb', 'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom',
+    'transforms_side_on', 'transforms_top_down', 'unpack', 'untouched', 'vgg16', 'vgg19',
 ]

@@ -2,6 +2,7 @@
 import numpy as np
 import pandas as pd
 from collections.abc import Callable, Sequence
+from datasets import Dataset, DatasetDict
 from imgcourse.batches import Part, PictureDataset
 from pathlib import Path
 from typing import Any, Literal
@@ -123,3 +124,16 @@ class ImageClassifierData:
     def on_device(self, aug: Sequence[Callable] = ()) -> ImageClassifierData:
         """Read every picture once, with the transform for validation, into one tensor on the device (GPU, or the
         processor's memory). Raises `ValueError` if they are not of one size, or if `aug` is not for batches."""
+    @classmethod
+    def from_datasets(
+        cls,
+        source: Dataset | DatasetDict,
+        valid: Dataset | None = None,
+        image: str | None = None,
+        label: str | None = None,
+        bs: int = 64,
+        tfms: tuple[Callable, Callable] | None = None,
+        valid_pct: float = 0.2,
+        seed: int = 42,
+    ) -> ImageClassifierData:
+        """Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there."""

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from .batches import PictureDataset, check_split, folders_of_parts, get_cv_idxs
 from .data import ImageClassifierData
-from .export import Classifier, load_learner
+from .export import load_learner
 from .learner import Learner
 from .pictures import read_picture
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ pictures on. Made with [imgcourse](https://github.com/imgcourse/imgcourse) (`pip
 """
 
 def push_to_hub(
-    net: Union[Learner, str, Path], # a learner, or a file that `learn.export` has written
+    net: Learner | str | Path, # a learner, or a file that `learn.export` has written
     repo: str, # 'user/name'; made if it is not there
     private: bool = False, # for you alone
 ) -> str: # the address of its page
