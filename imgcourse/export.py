@@ -293,8 +293,8 @@ def _from_hub(name):
         return hf_hub_download(repo, 'model.safetensors', revision=revision or None)
     except Exception as e: # the hub's own, of the network, or for a name that is none
         why = str(e).strip().splitlines()[0][:200]
-        raise WeightsError(f'hf:{name} could not be fetched from the Hugging Face hub ({type(e).__name__}: {why}). It is '
-                           'called hf:user/name, and has a file model.safetensors, as push_to_hub writes it') from e
+        raise WeightsError(f'hf:{name} could not be fetched from the Hugging Face hub ({type(e).__name__}: {why}). It '
+                           'is called hf:user/name, and has a file model.safetensors, as push_to_hub writes it') from e
 
 # %% ../nbs/58_export.ipynb #7d1178fe
 def load_learner(
