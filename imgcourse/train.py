@@ -57,6 +57,8 @@ class Plan:
         check_number(self.finetune, 'finetune', 'how many further epochs all layers learn', whole=True)
         check_number(self.smoothing, 'smoothing', 'a part of each label', most=1, below=True)
         check_number(self.valid_pct, 'valid_pct', 'the part for validation', most=1, above=True, below=True)
+        if self.valid is not None and not Path(self.valid).is_dir():
+            raise ValueError(f'There is no folder {self.valid} to check with')
         if self.mix and not self.finetune:
             raise ValueError('mix mixes pictures while all layers learn; give finetune, a number of epochs, too')
         if self.patience is not None:

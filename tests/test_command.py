@@ -164,7 +164,17 @@ def test_doctor_names_the_mend(healthy, tmp_path, capsys, ill, mend):
 # ---- what is common to all
 
 
-@pytest.mark.parametrize('command', ['run', 'lab', 'train', 'predict', 'data', 'doctor'])
+COMMANDS = 'run', 'lab', 'train', 'check', 'predict', 'export', 'publish', 'serve', 'data', 'progress', 'doctor'
+
+
+def test_every_command_is_tested(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    there = re.search(r'\{(.*?)\}', capsys.readouterr().out, re.S)[1].split(',')
+    assert sorted(there) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize('command', COMMANDS)
 def test_help_of_every_command(command, capsys):
     with pytest.raises(SystemExit) as e:
         main([command, '--help'])
@@ -185,6 +195,20 @@ def test_exit_codes(argv, code):
     (['predict', '', 'x.jpg'], 'empty'),
     (['predict', '{folder}', 'x.jpg'], 'name the model file in it'),
     (['predict', 'x.jpg', '--top', '0'], '--top is how many classes are shown, a whole number of at least 1, not 0'),
+    (['predict', '{folder}/none.jpg', '--json'], 'there is no such file'),
+    (['check', '{folder}/nowhere'], 'There is no folder'),
+    (['check', '{folder}', '--most', '-1'], '--most is how many lines'),
+    (['export', 'resnet18', '--onnx', 'net.txt'], "ends in .onnx; 'net.txt' does not"),
+    (['export', 'nonsense', '--onnx', 'x.onnx'], "no net of timm's"),
+    (['export', '{folder}/model.safetensors', '--onnx', 'x.onnx'], 'model.safetensors'),
+    (['publish', 'nonsense', '{folder}/page'], "no net of timm's"),
+    (['publish', 'tf_efficientnet_lite0', '{folder}'], 'holds other files'),
+    (['publish', 'tf_efficientnet_lite0', '{folder}/page', '--runtime', '{folder}'], 'does not have the files'),
+    (['serve', '{folder}/nothing.safetensors'], 'no file'),
+    (['serve', 'tf_efficientnet_lite0', '--port', '0'], 'port is where the page is'),
+    (['train', '{folder}', '--mix', 'mixup'], 'give finetune'),
+    (['train', '{folder}', '--tracker', 'nobody'], 'There is no tracker'),
+    (['train', '{folder}', '--valid', '{folder}/nowhere'], 'nowhere'),
     (['lab', '{file}'], '{file}: File exists'),
     (['run', '01', '--out', '{file}'], '{file}: File exists'),
 ])
