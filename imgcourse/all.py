@@ -61,6 +61,7 @@ with _whole_import(), _paused_collector():
     from imgcourse.own import *
     from imgcourse.quality import *
     from imgcourse.recipes import *
+    from imgcourse.several import *
     from imgcourse.export import *
     from imgcourse.report import *
     from imgcourse.train import *
@@ -87,6 +88,6 @@ _helpers = set('''
     load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score
     split_layers check_shape
     net_config tfm_config nine_numbers browser_runtime Placed PageServer shrink_weights write_net
-    cross_predict nearest small_copies likeness whole_features Plan RowDataset
+    cross_predict nearest small_copies likeness whole_features Plan RowDataset as_target read_several SeveralLoss
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

@@ -37,6 +37,7 @@ from imgcourse.tensorboard import *
 from imgcourse.own import *
 from imgcourse.quality import *
 from imgcourse.recipes import *
+from imgcourse.several import *
 from imgcourse.export import *
 from imgcourse.report import *
 from imgcourse.train import *
@@ -57,19 +58,20 @@ __all__ = [
     'SaveCycles', 'Scale', 'Schedule', 'ShortNet', 'Shuffle', 'SimpleNet', 'StopAfter', 'StopAtNaN', 'StopFit',
     'Suggestion', 'TensorBoard', 'TensorPictures', 'Track', 'TrainingAccuracy', 'TrautNet', 'WeightedLoss',
     'WeightsError', 'accuracy', 'accuracy_np', 'activations', 'alternating_flip', 'as_picture', 'balanced_accuracy',
-    'binary_loss', 'build_net', 'cache_dir', 'check', 'check_folder', 'check_number', 'check_pictures', 'chelsea',
-    'classifier', 'coffee', 'collect_pictures', 'contact_sheet', 'conv_layers', 'create_backbone', 'create_net',
-    'cutout', 'dense_head', 'dn121', 'dn169', 'dots', 'doubtful_labels', 'download', 'draw_breed', 'draw_sketch',
-    'fast_dtype', 'features', 'features_of', 'fold_batchnorm', 'frames', 'full_sets', 'get_cv_idxs', 'get_dataset',
-    'heat_map', 'hide_pixels', 'keep_random_state', 'keras_kinds', 'keras_nets', 'kernel_grid', 'kernels',
-    'label_suspects', 'last_maps', 'layer_rows', 'lesson', 'list_pictures', 'lite0', 'load_learner', 'log_loss',
-    'log_odds', 'logprobs', 'make_head', 'make_sketches', 'metrics', 'model_cfg', 'nn', 'np', 'on_board_weights', 'os',
-    'over_seeds', 'painters', 'pd', 'photos_on_board', 'pick_picture', 'pictures_by_class', 'plot_bars', 'plt',
-    'progress', 'publish', 'push_to_hub', 'random_crop', 'random_flip', 'random_shift', 'random_state', 'rate_figure',
-    'read_folder', 'read_picture', 'read_whole', 'report', 'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50',
-    'resnext101', 'resnext101_64', 'resnext50', 'same_pictures', 'serve', 'set_random_state', 'set_seed', 'shapes',
-    'sharp_figures', 'show_activations', 'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images',
-    'show_lists', 'show_widget', 'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary',
-    'tfms_from_model', 'to_clean', 'to_rgb', 'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom',
-    'transforms_side_on', 'transforms_top_down', 'unpack', 'untouched', 'vgg16', 'vgg19',
+    'best_thresholds', 'binary_loss', 'build_net', 'cache_dir', 'check', 'check_folder', 'check_number',
+    'check_pictures', 'chelsea', 'classifier', 'coffee', 'collect_pictures', 'contact_sheet', 'conv_layers',
+    'create_backbone', 'create_net', 'cutout', 'dense_head', 'dn121', 'dn169', 'dots', 'doubtful_labels', 'download',
+    'draw_breed', 'draw_several', 'draw_sketch', 'f1', 'fast_dtype', 'features', 'features_of', 'fold_batchnorm',
+    'frames', 'full_sets', 'get_cv_idxs', 'get_dataset', 'heat_map', 'hide_pixels', 'keep_random_state', 'keras_kinds',
+    'keras_nets', 'kernel_grid', 'kernels', 'label_suspects', 'label_table', 'last_maps', 'layer_rows', 'lesson',
+    'list_pictures', 'lite0', 'load_learner', 'log_loss', 'log_odds', 'logprobs', 'make_head', 'make_sketches',
+    'metrics', 'model_cfg', 'nn', 'np', 'on_board_weights', 'os', 'over_seeds', 'painters', 'pd', 'photos_on_board',
+    'pick_picture', 'pictures_by_class', 'plot_bars', 'plt', 'progress', 'publish', 'push_to_hub', 'random_crop',
+    'random_flip', 'random_shift', 'random_state', 'rate_figure', 'read_folder', 'read_picture', 'read_whole', 'report',
+    'resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50', 'resnext101', 'resnext101_64', 'resnext50',
+    'same_pictures', 'serve', 'set_random_state', 'set_seed', 'shapes', 'sharp_figures', 'show_activations',
+    'show_answers', 'show_filters', 'show_heat', 'show_heat_maps', 'show_images', 'show_lists', 'show_widget',
+    'sketchsets', 'slide', 'smooth', 'spread_rates', 'submission', 'summary', 'tfms_from_model', 'to_clean', 'to_rgb',
+    'torch', 'train_folder', 'transforms_basic', 'transforms_shear_zoom', 'transforms_side_on', 'transforms_top_down',
+    'unpack', 'untouched', 'vgg16', 'vgg19',
 ]

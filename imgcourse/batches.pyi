@@ -9,9 +9,9 @@ from torch.utils.data import Dataset, Sampler
 from typing import Any, Literal
 
 __all__ = [
-    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'PictureDataset', 'as_is', 'loader_processes',
-    'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder', 'folders_of_parts',
-    'get_cv_idxs', 'read_labels', 'read_table', 'check_arrays',
+    'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'as_target', 'PictureDataset', 'as_is',
+    'loader_processes', 'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder',
+    'folders_of_parts', 'get_cv_idxs', 'read_labels', 'read_table', 'read_several', 'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -42,6 +42,9 @@ class InOrder(Shuffle):
 @contextmanager
 def keep_random_state(gpus: Sequence[int] | None = None) -> Iterator[None]:
     """Whatever random numbers are drawn within, those drawn after it are the same: Python's, numpy's, torch's."""
+
+def as_target(y: np.ndarray) -> int | torch.Tensor:
+    """What a picture is to be recognized as, as PyTorch has it."""
 
 class PictureDataset(Dataset):
     """Pictures with their classes; an item is `(tensor (3, sz, sz), class number)`. `items` are files or arrays, as the
@@ -114,7 +117,12 @@ def get_cv_idxs(n: int, cv_idx: int = 0, val_pct: float = 0.2, seed: int = 42) -
     """Random row numbers for validation; the folds 0, 1, … of one seed do not overlap. Raises `ValueError` if there is
     no such fold."""
 
-def read_labels(csv_fname: str | Path, folder: str | Path, suffix: str = '') -> tuple[list[str], list[str]]:
+def read_labels(
+    csv_fname: str | Path,
+    folder: str | Path,
+    suffix: str = '',
+    may_be_empty: bool = False,
+) -> tuple[list[str], list[str]]:
     """The files and labels of a CSV. Raises `ValueError` that names the row and column of an empty field, a duplicate
     id or a missing file."""
 
@@ -129,6 +137,19 @@ def read_table(
 ) -> tuple[Part, Part, list[str], list[Path] | None]:
     """Read a table of labels and split its rows. Raises `ValueError` on an incomplete table, and on classes that
     validation has and training has not."""
+
+def read_several(
+    path: str | Path,
+    folder: str,
+    csv_fname: str | Path,
+    val_idxs: Sequence[int] | None,
+    suffix: str,
+    test_name: str | None,
+    on_error: Literal['raise', 'skip'],
+    label_delim: str,
+) -> tuple[Part, Part, list[str], list[Path] | None]:
+    """`read_table` for several labels in a field: in place of class numbers float32 `(n, classes)`, 1 for each
+    label."""
 
 def check_arrays(
     trn: Part,

@@ -14,7 +14,7 @@ import numpy as np, torch
 from fastcore.basics import patch
 from torch.utils.data import DataLoader
 from .batches import (ArrayDataset, FileDataset, InOrder, Part, PictureDataset, Shuffle, as_is, check_arrays,
-                               check_split, keep_random_state, loader_processes, read_table, split_folder,
+                               check_split, keep_random_state, loader_processes, read_several, read_table, split_folder,
                                two_folders)
 from .files import printable
 from .pictures import check_number, show_images
@@ -50,6 +50,11 @@ class ImageClassifierData:
         self.test_aug_ds, self.test_ds = both(test)
         self.num_workers = _workers(kind) if num_workers is None else num_workers
         self._make_loaders()
+
+    @property
+    def several(self) -> bool:
+        "May a picture have several labels, or none? (Then `trn_y` and `val_y` have a column for each.)"
+        return np.ndim(self.trn_y) == 2
 
     def __repr__(self):
         more = ' …' if self.c > 10 else ''
@@ -145,11 +150,13 @@ def from_csv(
     test_name: str | None = None, # folder of pictures whose classes are unknown
     on_error: Literal['raise', 'skip'] = 'raise', # at unreadable pictures: stop, or leave them out
     num_workers: int | None = None, # see `ImageClassifierData`
+    label_delim: str | None = None, # what stands between the labels, if a picture may have several (or none): ' ', ';'
 ) -> ImageClassifierData:
     """Data from a table of ids and labels. Raises `ValueError` on an incomplete table,
     and on classes that validation has and training has not."""
     _check_options(tfms, bs)
-    trn, val, classes, test = read_table(path, folder, csv_fname, val_idxs, suffix, test_name, on_error)
+    told = path, folder, csv_fname, val_idxs, suffix, test_name, on_error
+    trn, val, classes, test = read_several(*told, label_delim) if label_delim else read_table(*told)
     return cls(path, trn, val, classes, tfms, bs, test, num_workers=num_workers)
 
 @patch(cls_method=True)
@@ -174,8 +181,19 @@ def from_arrays(
 def class_counts(self: ImageClassifierData) -> 'pd.DataFrame': # a row for each class, the columns `train` and `valid`
     "How many pictures each class has."
     import pandas as pd
-    counts = {k: np.bincount(y, minlength=self.c) for k, y in [('train', self.trn_y), ('valid', self.val_y)]}
+    def count(y): return y.sum(0).astype(int) if self.several else np.bincount(y, minlength=self.c)
+    counts = {'train': count(self.trn_y), 'valid': count(self.val_y)}
     return pd.DataFrame(counts, index=self.classes)
+
+@patch
+def names_of(
+    self: ImageClassifierData,
+    y: np.ndarray, # a class number, or a row of labels
+) -> str: # the name of the class, or those of the labels
+    "What a picture shows, in words."
+    if not self.several:
+        return self.classes[int(y)]
+    return ', '.join(c for c, has in zip(self.classes, y) if has) or 'nothing'
 
 @patch
 def check_class(
@@ -203,4 +221,4 @@ def show_batch(
         ims = [ds.tfm.denorm(x) for x in xs]
     else:
         ims = [(x - x.min())/(x.max() - x.min() + 1e-6) for x in xs]
-    show_images([im.permute(1, 2, 0) for im in ims], [self.classes[y] for y in ys], cols, 1.6)
+    show_images([im.permute(1, 2, 0) for im in ims], [self.names_of(y) for y in ys], cols, 1.6)

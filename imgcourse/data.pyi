@@ -46,6 +46,9 @@ class ImageClassifierData:
         kind: type[PictureDataset] = ...,
         num_workers: int | None = None,
     ) -> None: ...
+    @property
+    def several(self) -> bool:
+        """May a picture have several labels, or none? (Then `trn_y` and `val_y` have a column for each.)"""
     def __repr__(self) -> str: ...
     def set_bs(self, bs: int) -> None:
         """From now on the batches are of this size. Raises `ValueError` if it cannot be."""
@@ -89,6 +92,7 @@ class ImageClassifierData:
         test_name: str | None = None,
         on_error: Literal['raise', 'skip'] = 'raise',
         num_workers: int | None = None,
+        label_delim: str | None = None,
     ) -> ImageClassifierData:
         """Data from a table of ids and labels. Raises `ValueError` on an incomplete table, and on classes that
         validation has and training has not."""
@@ -108,6 +112,8 @@ class ImageClassifierData:
         fit."""
     def class_counts(self) -> pd.DataFrame:
         """How many pictures each class has."""
+    def names_of(self, y: np.ndarray) -> str:
+        """What a picture shows, in words."""
     def check_class(self, y: int) -> int:
         """Raises `ValueError` that names the classes if there is no class of that number."""
     def show_batch(self, n: int = 8, cols: int = 4) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import get_ident
 from typing import TYPE_CHECKING
 import numpy as np, torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from fastcore.basics import patch
 from PIL import Image
@@ -128,9 +129,10 @@ class Classifier:
         tfm: PictureTransform, # for each picture
         # height and width of pictures as the net sees them; None: what `tfm` makes of a square
         shape: Sequence[int] | None = None,
+        several: bool = False, # may a picture have several labels? Then the model gives a logit for each
     ):
         self.model, self.classes, self.tfm = model.eval().requires_grad_(False), list(classes), tfm
-        self.shape = shape
+        self.shape, self.several = shape, several
 
     @torch.inference_mode()
     def logits(
@@ -172,8 +174,16 @@ def predict(
     self: Classifier,
     pictures: Sequence, # files, Pillow pictures or arrays
 ) -> np.ndarray: # logprobs float32 `(n, classes)`
-    "Logprobs of some pictures."
-    return logprobs(self.logits(pictures)).numpy()
+    "Logprobs of some pictures: of the classes, of which one is right; or of each of several labels."
+    return self.to_logprobs(self.logits(pictures)).numpy()
+
+@patch
+def to_logprobs(
+    self: Classifier,
+    logits: torch.Tensor, # what the model says
+) -> torch.Tensor: # float32 `(n, classes)`
+    "What the model says, as logprobs."
+    return F.logsigmoid(logits.float()) if self.several else logprobs(logits)
 
 @patch
 def top(
@@ -254,11 +264,12 @@ def export(
     file, tfm, classes = Path(file), _picture_tfm(self.data), [str(c) for c in self.data.classes]
     _check_finite(self.full)
     if file.suffix == '.onnx':
-        return Classifier(deepcopy(self.full).float(), classes, tfm, _seen(self.data).shape[2:]).to_onnx(file)
+        net = Classifier(deepcopy(self.full).float(), classes, tfm, _seen(self.data).shape[2:], self.data.several)
+        return net.to_onnx(file)
     if file.suffix != '.safetensors':
         raise ValueError(f'The name of the file ends in .safetensors or .onnx; {file.name!r} does not')
     about = {'imgcourse': _FORMAT, 'written by': imgcourse.__version__, 'classes': classes,
-             'transform': tfm_config(tfm), 'net': net_config(self)}
+             'transform': tfm_config(tfm), 'net': net_config(self), **({'several': True} if self.data.several else {})}
     _check_told(about, tfm, classes, about['net']['shape'])
     write_whole(self.full.state_dict(), file, about)
     return file
@@ -315,9 +326,9 @@ def load_learner(
         _check_told(about, tfm, classes, shape)
         model = _built_for(tensors, about['net'], shape or (tfm.min_side,)*2)
         set_weights(model, tensors, file) # it says what does not fit
-        net = Classifier(model, classes, tfm, shape)
+        net = Classifier(model, classes, tfm, shape, about.get('several') is True)
         logits = net.logits([_noise_for(net)])
-        if logprobs(logits).shape != (1, len(classes)):
+        if net.to_logprobs(logits).shape != (1, len(classes)):
             raise ValueError(f'it has another number of outputs than the {len(classes)} classes')
         if not torch.isfinite(logits).all():
             raise ValueError('it gives no finite numbers')
@@ -454,7 +465,7 @@ def to_onnx(
     ims = [as_tensor(noise), as_tensor(noise.rotate(180))]
     if not _alike(PictureTransform([], tfm.min_side, tfm.mean, tfm.std).finish(ims), tfm.finish(ims)):
         raise ValueError('ONNX could not say how pictures are prepared: this transform does not only normalize them')
-    notes = {'classes': self.classes, 'transform': _config_or_none(tfm)}
+    notes = {'classes': self.classes, 'transform': _config_or_none(tfm), 'several': self.several}
     x = torch.stack([im.permute(1, 2, 0) for im in ims])
     net = _Pixels(deepcopy(self.model).cpu(), tfm.mean, tfm.std).eval()
     with torch.inference_mode():

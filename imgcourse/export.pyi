@@ -29,21 +29,25 @@ def tfm_config(tfm: PictureTransform) -> dict:
 class Classifier:
     """A trained net that is only asked: pictures in, classes out. A picture is a file, a Pillow picture or an array,
     see `as_picture`."""
-    shape: Sequence[int] | None
     model: Any
     classes: list
     tfm: PictureTransform
+    shape: Sequence[int] | None
+    several: bool
     def __init__(
         self,
         model: nn.Module,
         classes: Sequence[str],
         tfm: PictureTransform,
         shape: Sequence[int] | None = None,
+        several: bool = False,
     ) -> None: ...
     def logits(self, pictures: Sequence) -> torch.Tensor:
         """What the net says, computed in float32. Raises `PictureError` or `ValueError` for what is no picture."""
     def predict(self, pictures: Sequence) -> np.ndarray:
-        """Logprobs of some pictures."""
+        """Logprobs of some pictures: of the classes, of which one is right; or of each of several labels."""
+    def to_logprobs(self, logits: torch.Tensor) -> torch.Tensor:
+        """What the model says, as logprobs."""
     def top(self, picture: str | Path | Image.Image | np.ndarray, k: int = 5) -> pd.DataFrame:
         """What is in the picture?"""
     def ask(self, picture: str | Path | Image.Image | np.ndarray, k: int = 5) -> None:

@@ -27,6 +27,8 @@ class Interpretation:
         log_preds: np.ndarray, # logprobs `(n, classes)` in the order of `data.val_ds`, from `learn.predict()`
     ):
         n = len(data.val_ds)
+        if np.ndim(data.val_y) > 1:
+            raise ValueError('This is for one class a picture; label_table(data, learn.predict()) is for several labels')
         if np.shape(log_preds) != (n, data.c):
             raise ValueError(f'{n} validation pictures and {data.c} classes need logprobs of that shape, '
                              f'not {np.shape(log_preds)}')

@@ -46,16 +46,17 @@ def make_head(
     n_classes: int, # outputs
     xtra_fc: Sequence[int] = (512,), # sizes of the fully connected layers between
     ps: Sequence[float] = (.25, .5), # dropout before each linear layer, the last one included, 0 to 1
-) -> nn.Sequential: # from features `(n, n_in)` to logprobs `(n, n_classes)`
+    several: bool = False, # may a picture have several labels? Then there is no softmax, which would choose one
+) -> nn.Sequential: # from features `(n, n_in)` to logprobs (or, for several labels, logits) `(n, n_classes)`
     """Batch norm, dropout, linear, ReLU for each extra layer, then the output layer and log-softmax.
     Raises `ValueError` if there is not one dropout for each layer."""
     _check_dropouts(xtra_fc, ps)
     sizes, layers = [n_in, *xtra_fc, n_classes], []
     for p, i, o in zip(ps, sizes, sizes[1:]):
         layers += [nn.BatchNorm1d(i), nn.Dropout(p), nn.Linear(i, o), nn.ReLU(inplace=True)]
-    layers[-1] = nn.LogSoftmax(1)
+    layers[-1] = nn.Identity() if several else nn.LogSoftmax(1)
     head = nn.Sequential(*layers)
-    head.config = ['make_head', n_in, n_classes, [*xtra_fc], [*ps]] # a file that holds the net says so
+    head.config = ['make_head', n_in, n_classes, [*xtra_fc], [*ps], *[True]*several] # a file that holds the net says so
     return head
 
 def _check_dropouts(xtra_fc, ps):
@@ -116,6 +117,8 @@ class Learner:
     """A model, data for it, and the loop that trains it. Raises `ValueError` for a metric, loss, optimizer, callback or
     setting that cannot be."""
     default_cbs = [] # classes of callbacks that every learner has; a later notebook may append to them
+    # loss and metrics, where none are given: for one class a picture; Several labels, in the workshop, adds its own
+    defaults = {False: (F.cross_entropy, [accuracy])}
     def __init__(
         self,
         model: nn.Module, # from pictures `(n, 3, sz, sz)` to logits or logprobs `(n, classes)`
@@ -124,11 +127,15 @@ class Learner:
         metrics: Callable | Sequence[Callable] | None = None,
         # makes the optimizer from `(parameters, lr=…)`
         opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True),
-        loss_fn: Callable = F.cross_entropy, # of `(preds, targets)`; cross-entropy takes logits and logprobs alike
+        # of `(preds, targets)`; None: cross-entropy, which takes logits and logprobs alike. It may have a method
+        # `logprobs` that says what the predictions mean
+        loss_fn: Callable | None = None,
         cbs: Callback | Sequence[Callback] = (), # one or several, besides the default ones, for every `fit`
         precision: str | None = None, # 'no', 'bf16', 'fp16'; None: what `accelerate launch` says
         accumulate: int = 1, # how many batches make a step of the optimizer
     ):
+        usual_loss, usual_metrics = self.defaults[data.several]
+        loss_fn, metrics = loss_fn or usual_loss, usual_metrics if metrics is None else metrics
         self.metrics, cbs = _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate)
         self.full, self.data, self.opt_fn, self.loss_fn = model, data, opt_fn, loss_fn
         default = [kind for kind in self.default_cbs if not any(isinstance(cb, kind) for cb in cbs)]
@@ -172,7 +179,7 @@ def _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate):
     "Checks what a learner is made of. The metrics by name, and the callbacks."
     _check_functions(loss_fn, opt_fn)
     _check_settings(precision, accumulate)
-    return _checked_metrics([accuracy] if metrics is None else listed(metrics)), in_order(cbs)
+    return _checked_metrics(listed(metrics)), in_order(cbs)
 
 # %% ../nbs/02_three_lines.ipynb #dc65df4d
 @patch
@@ -382,7 +389,7 @@ class Metrics(Callback):
         else:
             preds, targs = (torch.cat(t) for t in zip(*self.seen))
             self.row['validation loss'] = learn.loss_fn(preds, targs).item()
-            self.row |= score(learn.metrics, logprobs(preds.cpu()), targs.cpu())
+            self.row |= score(learn.metrics, learn.to_logprobs(preds.cpu()), targs.cpu())
 
     def after_epoch(self, learn):
         self.seen = []
@@ -396,6 +403,14 @@ def logprobs(
     if preds.shape[1] == 1:
         return F.logsigmoid(torch.cat([-preds, preds], 1).float())
     return F.log_softmax(preds.float(), 1)
+
+@patch
+def to_logprobs(
+    self: Learner,
+    preds: torch.Tensor, # what the model says
+) -> torch.Tensor: # float32 `(n, classes)`
+    "Logprobs of the model's output: of classes of which one is right, unless the loss says otherwise."
+    return getattr(self.loss_fn, 'logprobs', logprobs)(preds)
 
 def score(
     metrics: dict[str, Callable], # functions of `(logprobs, targets)`, by name
@@ -475,7 +490,7 @@ def predict_dl(
     with torch.no_grad():
         for x, y in ProgressBar(iter(dl), 'Predicting', total=len(dl)): # of `dl` tqdm would start its processes twice
             use_free_cores()
-            out.append((logprobs(net(x.to(device))).cpu(), y.cpu()))
+            out.append((self.to_logprobs(net(x.to(device))).cpu(), y.cpu()))
     preds, targs = (torch.cat(t).numpy() for t in zip(*out))
     return preds, targs
 
@@ -585,8 +600,13 @@ def show_results(
     ds, classes = self.data.val_ds, self.data.classes
     idxs = np.linspace(0, len(ds) - 1, min(n, len(ds))).round().astype(int).tolist()
     log_preds, y = self.predict_dl([ds.__getitems__(idxs)], full=True)
-    titles = [f'{printable(classes[p.argmax()])} {np.exp(p.max()):.2f}' for p in log_preds]
-    colors = ['green' if right else 'firebrick' for right in log_preds.argmax(1) == y]
+    if self.data.several:
+        said, right = [self.data.names_of(p > np.log(.5)) for p in log_preds], ((log_preds > np.log(.5)) == y).all(1)
+        titles = [printable(names) for names in said]
+    else:
+        right = log_preds.argmax(1) == y
+        titles = [f'{printable(classes[p.argmax()])} {np.exp(p.max()):.2f}' for p in log_preds]
+    colors = ['green' if r else 'firebrick' for r in right]
     show_images([ds.picture(i) for i in idxs], titles, cols, 1.9, colors)
 
 # %% ../nbs/02_three_lines.ipynb #92f907d9
@@ -745,7 +765,7 @@ def pretrained(
     metrics: Callable | Sequence[Callable] | None = None, # one or several; None: `accuracy`
     opt_fn: Callable = partial(torch.optim.SGD, momentum=.9, fused=True), # makes the optimizer
     cbs: Callback | Sequence[Callback] = (), # one or several, for every `fit`
-    loss_fn: Callable = F.cross_entropy, # of `(logprobs, targets)`; one with class weights, say
+    loss_fn: Callable | None = None, # of `(logprobs, targets)`; None: cross-entropy; one with class weights, say
     precision: str | None = None, # as for `Learner`
     accumulate: int = 1, # as for `Learner`
     **model_args # passed on to `timm.create_model`
@@ -755,12 +775,13 @@ def pretrained(
     xtra_fc = [512] if xtra_fc is None else listed(xtra_fc)
     ps = [*[.25]*len(xtra_fc), .5] if ps is None else listed(ps)
     _check_dropouts(xtra_fc, ps)
-    _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate)
+    usual_loss, usual_metrics = cls.defaults[data.several]
+    _at_the_door(metrics or usual_metrics, opt_fn, loss_fn or usual_loss, cbs, precision, accumulate)
     _check_data(arch, data)
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode():
         width = backbone.pooled(data.val_ds[0][0][None].to(backbone.device)).shape[1]
-    head = make_head(width, data.c, xtra_fc, ps)
+    head = make_head(width, data.c, xtra_fc, ps, data.several)
     return cls(backbone, head, data, precompute, metrics=metrics, opt_fn=opt_fn, loss_fn=loss_fn, cbs=cbs,
                precision=precision, accumulate=accumulate)
 

@@ -27,6 +27,7 @@ def make_head(
     n_classes: int,
     xtra_fc: Sequence[int] = (512,),
     ps: Sequence[float] = (0.25, 0.5),
+    several: bool = False,
 ) -> nn.Sequential:
     """Batch norm, dropout, linear, ReLU for each extra layer, then the output layer and log-softmax. Raises
     `ValueError` if there is not one dropout for each layer."""
@@ -55,12 +56,13 @@ class Learner:
     """A model, data for it, and the loop that trains it. Raises `ValueError` for a metric, loss, optimizer, callback or
     setting that cannot be."""
     default_cbs: list
+    defaults: dict
     record: Any
     metrics: Any
     full: nn.Module
     data: ImageClassifierData
     opt_fn: Callable
-    loss_fn: Callable
+    loss_fn: Any
     cbs: list
     history: list
     precision: str | None
@@ -89,7 +91,7 @@ class Learner:
         data: ImageClassifierData,
         metrics: Callable | Sequence[Callable] | None = None,
         opt_fn: Callable = ...,
-        loss_fn: Callable = ...,
+        loss_fn: Callable | None = None,
         cbs: Callback | Sequence[Callback] = (),
         precision: str | None = None,
         accumulate: int = 1,
@@ -118,6 +120,8 @@ class Learner:
         """What computes the predictions."""
     def set_mode(self, training: bool) -> None:
         """Put the model into training or evaluation mode; frozen layers always stay in evaluation mode."""
+    def to_logprobs(self, preds: torch.Tensor) -> torch.Tensor:
+        """Logprobs of the model's output: of classes of which one is right, unless the loss says otherwise."""
     def silent(self) -> Learner:
         """From now on it trains without a table of results."""
     def predict_dl(self, dl: DataLoader, full: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -329,7 +333,7 @@ class ConvLearner(Learner):
         metrics: Callable | Sequence[Callable] | None = None,
         opt_fn: Callable = ...,
         cbs: Callback | Sequence[Callback] = (),
-        loss_fn: Callable = ...,
+        loss_fn: Callable | None = None,
         precision: str | None = None,
         accumulate: int = 1,
         **model_args

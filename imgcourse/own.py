@@ -147,6 +147,8 @@ def cross_predict(
     each trained on the other parts. Raises `ValueError` for data that are no files."""
     from sklearn.model_selection import KFold
     _check_files(data.trn_ds)
+    if data.several:
+        raise ValueError('This is for one class a picture, and these have several labels')
     check_number(folds, 'folds', 'the number of parts', 2, len(data.trn_y), whole=True)
     said = np.zeros((len(data.trn_y), data.c), np.float32)
     for rest, part in KFold(folds, shuffle=True).split(said):

@@ -89,9 +89,11 @@ function rgb(canvas) {
 }
 
 // ---- who answers: `{probs, places, part, canvas}`
+const sigmoid = x => 1/(1 + Math.exp(-x));
+
 function softmax(logits) {
     if (logits.length === 1) { // one number for two classes
-        const p = 1/(1 + Math.exp(-logits[0]));
+        const p = sigmoid(logits[0]);
         return [1 - p, p];
     }
     const top = logits.reduce((a, b) => Math.max(a, b)), e = Array.from(logits, x => Math.exp(x - top));
@@ -100,12 +102,10 @@ function softmax(logits) {
 }
 
 // How much each place speaks for class `c`: its probability there, from numbers `(classes, high, wide)`
-function placesOf({data, dims: [, n, high, wide]}, c) {
+function placesOf({data, dims: [, n, high, wide]}, c, toProbs) {
     const at = (k, place) => data[k*high*wide + place];
-    const values = Array.from({length: high*wide}, (_, place) => {
-        const all = softmax(Float64Array.from({length: n}, (_, k) => at(k, place)));
-        return all[c];
-    });
+    const values = Array.from({length: high*wide}, (_, place) =>
+        toProbs(Float64Array.from({length: n}, (_, k) => at(k, place)))[c]);
     return {values, high, wide};
 }
 
@@ -114,11 +114,12 @@ async function inThisBrowser(told) {
     ort.env.wasm.numThreads = 1; // more need headers that a plain server does not send
     ort.env.wasm.wasmPaths = new URL('./', import.meta.url).href;
     const session = await ort.InferenceSession.create('net.onnx', {executionProviders: ['wasm']});
+    const toProbs = told.several ? logits => Array.from(logits, sigmoid) : softmax;
     return async file => {
         const canvas = await drawn(file), {seen, part} = prepared(rgb(canvas), told.prepare);
         const found = await session.run({pixels: new ort.Tensor('uint8', seen, [1, ...told.prepare.size, 3])});
-        const probs = softmax(found.logits.data), best = probs.indexOf(Math.max(...probs));
-        return {probs, places: found.places && placesOf(found.places, best), part, canvas};
+        const probs = toProbs(found.logits.data), best = probs.indexOf(Math.max(...probs));
+        return {probs, places: found.places && placesOf(found.places, best, toProbs), part, canvas};
     };
 }
 

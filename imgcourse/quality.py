@@ -104,6 +104,8 @@ def same_pictures(
 # %% ../nbs/62_quality.ipynb #9bd41ed0
 def _all_of(data):
     "Files, class numbers, and whether they are for validation."
+    if data.several:
+        raise ValueError('Only pictures with one class each can be checked; these have several labels')
     for ds in (data.trn_ds, data.val_ds):
         if not isinstance(ds, FileDataset):
             raise ValueError('Only pictures that are files can be checked for copies and labels')

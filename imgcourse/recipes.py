@@ -31,6 +31,9 @@ class WeightedLoss:
         data: ImageClassifierData, # whose training pictures are counted
         label_smoothing: float = 0., # how much of each label is spread over all classes, 0 to 1
     ):
+        if data.several:
+            raise ValueError('This is for one class a picture; for several labels F.binary_cross_entropy_with_logits has '
+                             'weights')
         counts = np.bincount(data.trn_y, minlength=data.c)
         self.weights = torch.tensor(len(data.trn_y)/(data.c*counts.clip(1)), dtype=torch.float32)
         self.smoothing = check_number(label_smoothing, 'label_smoothing', 'a part of each label', most=1, below=True)
@@ -57,6 +60,8 @@ class Mix(Callback):
         self.plan = f'{kind} {alpha:g}'
 
     def before_fit(self, learn):
+        if learn.data.several:
+            raise ValueError('Mix is for one class a picture, and these have several labels')
         self.mixer = (v2.MixUp if self.kind == 'mixup' else v2.CutMix)(alpha=self.alpha, num_classes=learn.data.c)
 
     def before_batch(self, learn):

@@ -65,7 +65,7 @@ def _placed(net):
         model = Placed(deepcopy(net.model).cpu().float().eval(), torch.zeros(1, 3, height, width))
     except ValueError:
         return net
-    return Classifier(model, net.classes, net.tfm, net.shape)
+    return Classifier(model, net.classes, net.tfm, net.shape, net.several)
 
 # %% ../nbs/61_share.ipynb #6d94d831
 def shrink_weights(
@@ -233,7 +233,7 @@ def publish(
         with whole_file(folder/file.name) as new:
             shutil.copyfile(file, new)
     write_net(net, folder/'net.onnx')
-    told = {'classes': net.classes, 'prepare': prepare, 'engine': 'browser',
+    told = {'classes': net.classes, 'prepare': prepare, 'engine': 'browser', 'several': net.several,
             'megabytes': round(sum(f.stat().st_size for f in folder.glob('*') if f.suffix in ('.onnx', '.wasm'))/1e6)}
     where = 'It answers in your browser: your pictures are not sent anywhere.'
     credits = _credits if examples is None and pictures else ''
@@ -269,10 +269,10 @@ def look(
     with torch.inference_mode():
         said = net.model.cpu()(net.tfm.finish([net.tfm.sized(picture)]))
     logits, places = said if isinstance(said, tuple) else (said, None)
-    probs = logprobs(logits)[0].exp()
+    probs = net.to_logprobs(logits)[0].exp()
     if places is not None:
         high, wide = places.shape[2:]
-        heat = places.float().softmax(1)[0, int(probs.argmax())]
+        heat = (places.float().sigmoid() if net.several else places.float().softmax(1))[0, int(probs.argmax())]
         places = {'values': heat.flatten().tolist(), 'high': high, 'wide': wide}
     return {'probs': probs.tolist(), 'places': places, 'part': _part(picture.size, prepare)}
 
@@ -329,7 +329,8 @@ class PageServer(ThreadingHTTPServer):
     ):
         super().__init__(('127.0.0.1', port), _Asked)
         self.net, self.one = _placed(net), threading.Lock()
-        told = {'classes': net.classes, 'prepare': _preparation(net), 'engine': 'program', 'megabytes': 0}
+        told = {'classes': net.classes, 'prepare': _preparation(net), 'engine': 'program', 'several': net.several,
+                'megabytes': 0}
         page = _page(net, told, title, 'The program on this computer answers; your pictures stay on it.')
         self.page = {name: (text.encode(), _kinds[name.split('.')[1]]) for name, text in page.items()}
         self.address = f'http://127.0.0.1:{self.server_port}/'
