@@ -34,10 +34,10 @@ with _whole_import(), _paused_collector():
     import os
     from pathlib import Path
     import numpy as np, torch
+    import torch.nn.functional as F
     from PIL import Image
     from skimage.data import chelsea, coffee
     from torch import nn
-    import torch.nn.functional as F
     from imgcourse.files import *
     from imgcourse.sketches import contact_sheet, draw_breed, draw_sketch, make_sketches, painters, shapes, sketchsets
     from imgcourse.pictures import *
@@ -65,6 +65,9 @@ with _whole_import(), _paused_collector():
     from imgcourse.export import *
     from imgcourse.report import *
     from imgcourse.train import *
+
+# %% ../nbs/92_all.ipynb #4be07a11
+with _whole_import(), _paused_collector():
     from imgcourse.inside import *
     from imgcourse.share import *
     from imgcourse.hub import *
@@ -88,6 +91,7 @@ _helpers = set('''
     load_weights set_weights write_whole check_batches check_name OPTIMIZER in_order listed score
     split_layers check_shape
     net_config tfm_config nine_numbers browser_runtime Placed PageServer shrink_weights write_net
-    cross_predict nearest small_copies likeness whole_features Plan RowDataset as_target read_several SeveralLoss
+    cross_predict nearest small_copies likeness whole_features Plan RowDataset as_target class_numbers
+    read_several SeveralLoss
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]

@@ -3,11 +3,11 @@ import os
 from pathlib import Path
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from skimage.data import chelsea
 from skimage.data import coffee
 from torch import nn
-import torch.nn.functional as F
 from imgcourse.files import *
 from imgcourse.sketches import contact_sheet
 from imgcourse.sketches import draw_breed

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'as_target', 'PictureDataset', 'as_is',
            'loader_processes', 'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders',
-           'split_folder', 'folders_of_parts', 'get_cv_idxs', 'read_labels', 'read_table', 'read_several',
-           'check_arrays']
+           'split_folder', 'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'read_table',
+           'read_several', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
 import csv, ctypes, hashlib, os, random, re, shutil, sys, unicodedata
@@ -497,7 +497,10 @@ def _hint(file, cols):
     return file
 
 # %% ../nbs/52_batches.ipynb #25964775
-def _class_numbers(labels):
+def class_numbers(
+    labels: Sequence[str], # of pictures
+) -> tuple[list[str], np.ndarray]: # the classes in order, numbers as such; the number of each label, int64 `(n,)`
+    "Which classes there are, and which of them each label is."
     numbers = all(label.isdecimal() and len(label) < 20 for label in labels)
     classes = sorted(set(labels), key=(lambda label: (int(label), label)) if numbers else None)
     number = {c: k for k, c in enumerate(classes)}
@@ -531,7 +534,7 @@ def read_table(
     """Read a table of labels and split its rows. Raises `ValueError` on an incomplete table,
     and on classes that validation has and training has not."""
     files, labels = read_labels(csv_fname, Path(path)/folder, suffix)
-    classes, y = _class_numbers(labels)
+    classes, y = class_numbers(labels)
     _warn_of_no_labels(classes, y)
     is_val = _mark_rows(len(files), get_cv_idxs(len(files)) if val_idxs is None else val_idxs)
     if val_idxs is None:
@@ -562,7 +565,7 @@ def read_several(
     "`read_table` for several labels in a field: in place of class numbers float32 `(n, classes)`, 1 for each label."
     files, fields = read_labels(csv_fname, Path(path)/folder, suffix, may_be_empty=True)
     sets = [{label.strip() for label in field.split(label_delim)} - {''} for field in fields]
-    classes, _ = _class_numbers([label for labels in sets for label in labels])
+    classes, _ = class_numbers([label for labels in sets for label in labels])
     if len(classes) < 2:
         raise ValueError(f'{csv_fname}: there must be at least two labels, and there are {classes}; is {label_delim!r} '
                          'between them?')

@@ -11,7 +11,7 @@ from typing import Any, Literal
 __all__ = [
     'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'as_target', 'PictureDataset', 'as_is',
     'loader_processes', 'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder',
-    'folders_of_parts', 'get_cv_idxs', 'read_labels', 'read_table', 'read_several', 'check_arrays',
+    'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'read_table', 'read_several', 'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -125,6 +125,9 @@ def read_labels(
 ) -> tuple[list[str], list[str]]:
     """The files and labels of a CSV. Raises `ValueError` that names the row and column of an empty field, a duplicate
     id or a missing file."""
+
+def class_numbers(labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
+    """Which classes there are, and which of them each label is."""
 
 def read_table(
     path: str | Path,

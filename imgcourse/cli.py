@@ -227,7 +227,7 @@ def _train_on(
     **settings # see `imgcourse.train.Plan`
 ) -> int: # exit code
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if it cannot be."
-    if out and (Path(out)/'model.safetensors').exists():
+    if out and (Path(out)/'model.safetensors').exists() and not _is_stopped(Path(out)):
         raise ValueError(f'{out} holds a model already; name another folder with --out')
     if cpu:
         os.environ['ACCELERATE_USE_CPU'] = 'true'
@@ -240,7 +240,7 @@ def _train_on(
         if is_new and not resume:
             with suppress(OSError): # there is something in it
                 Path(out).rmdir()
-        if [*Path(out).glob('run-*.safetensors')]:
+        if _is_stopped(Path(out)):
             print(f'What it has learned so far is in {out}: the same command with --out {out} goes on', flush=True)
         raise
     print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
@@ -257,8 +257,10 @@ def _new_folder():
             folder.mkdir()
             return folder
 
+def _is_stopped(folder): return any((folder/f'run-head.{k}.safetensors').exists() for k in (0, 1))
+
 def _stopped_folder():
-    begun = [f.parent for f in Path().glob('imgcourse-net*/run-*.safetensors')]
+    begun = [folder for folder in Path().glob('imgcourse-net*') if _is_stopped(folder)]
     if not begun:
         raise ValueError('No training was stopped here; name its folder with --out, or leave out --resume')
     return max(begun, key=lambda folder: folder.stat().st_mtime)
@@ -276,6 +278,8 @@ def _ask_about(
     Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."""
     from imgcourse.pictures import check_number
     check_number(top, '--top', 'how many classes are shown', 1, whole=True)
+    if csv and not csv.endswith('.csv'):
+        raise ValueError(f'The name of the table ends in .csv; {csv!r} does not')
     model, pictures = _model_and_pictures(names)
     files, net = _picture_files(pictures), _net(model)
     if csv:
@@ -338,7 +342,7 @@ def _write_answers(net, files, csv):
         rows.append([os.fspath(file), *best[0], *best[1], _one_line(said) if isinstance(said, ValueError) else ''])
     head = 'file', 'class', 'probability', 'second_class', 'second_probability', 'fault'
     with whole_file(csv) as new:
-        pd.DataFrame(rows, columns=head).to_csv(new, index=False, errors='surrogateescape')
+        pd.DataFrame(rows, columns=head, dtype=object).to_csv(new, index=False, errors='surrogateescape')
     wrong = sum(bool(row[-1]) for row in rows)
     print(f'{csv}: {len(rows)} pictures, {wrong} of them could not be read')
     return 2 if wrong else 0

@@ -42,6 +42,7 @@ class ImageClassifierData:
     ):
         self.path, self.classes, self.c, self.tfms, self.bs = Path(path), classes, len(classes), tfms, bs
         self.trn_y, self.val_y = trn[1], val[1]
+        self.several = np.ndim(trn[1]) == 2 # may a picture have several labels, or none?
         test = test if test is None else (test, np.full(len(test), -1, np.int64))
         def both(part): # augmented or not
             return (None, None) if part is None else (kind(*part, tfms[0], augmented=True), kind(*part, tfms[1]))
@@ -50,11 +51,6 @@ class ImageClassifierData:
         self.test_aug_ds, self.test_ds = both(test)
         self.num_workers = _workers(kind) if num_workers is None else num_workers
         self._make_loaders()
-
-    @property
-    def several(self) -> bool:
-        "May a picture have several labels, or none? (Then `trn_y` and `val_y` have a column for each.)"
-        return np.ndim(self.trn_y) == 2
 
     def __repr__(self):
         more = ' …' if self.c > 10 else ''
@@ -205,6 +201,7 @@ def check_class(
         raise ValueError(f'Classes are given by their numbers: {dict(enumerate(self.classes))}; there is no {y!r}')
     return y
 
+# %% ../nbs/01_data_look.ipynb #9c1f2ab3
 @patch
 def show_batch(
     self: ImageClassifierData,

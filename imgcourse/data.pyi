@@ -14,6 +14,7 @@ __all__ = [
 class ImageClassifierData:
     """Training, validation and perhaps test pictures, their classes, and the loaders that make batches of them. Made by
     `from_paths`, `from_folder`, `from_csv` or `from_arrays`."""
+    several: bool
     num_workers: Any
     path: Path
     classes: list[str]
@@ -46,9 +47,6 @@ class ImageClassifierData:
         kind: type[PictureDataset] = ...,
         num_workers: int | None = None,
     ) -> None: ...
-    @property
-    def several(self) -> bool:
-        """May a picture have several labels, or none? (Then `trn_y` and `val_y` have a column for each.)"""
     def __repr__(self) -> str: ...
     def set_bs(self, bs: int) -> None:
         """From now on the batches are of this size. Raises `ValueError` if it cannot be."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
-from .batches import PictureDataset, check_split, folders_of_parts, get_cv_idxs
+from .batches import PictureDataset, check_split, class_numbers, folders_of_parts, get_cv_idxs
 from .data import ImageClassifierData
 from .export import load_learner
 from .learner import Learner
@@ -50,8 +50,9 @@ def _column(ds, name, kind):
 def _rows(ds, image, label, classes):
     "The pictures, not decoded, and their class numbers."
     from datasets import Image as ImageColumn
-    labels = ds[label]
-    numbers = {name: k for k, name in enumerate(classes)} | {k: k for k in range(len(classes))}
+    names = getattr(ds.features[label], 'names', None) # of numbers; else the labels are names themselves
+    labels = [str(n) if names is None else names[n] if n is not None and 0 <= n < len(names) else n for n in ds[label]]
+    numbers = {name: k for k, name in enumerate(classes)}
     wrong = [i for i, name in enumerate(labels) if name not in numbers]
     if wrong:
         raise ValueError(f'{len(wrong)} rows have no class that is known: row {wrong[0]} has {labels[wrong[0]]!r}; '
@@ -89,7 +90,7 @@ def from_datasets(
     "Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there."
     trn, val = _two_parts(source, valid, valid_pct, seed)
     image, label = _column(trn, image, 'Image'), _column(trn, label, 'ClassLabel')
-    classes = getattr(trn.features[label], 'names', None) or sorted({str(name) for name in trn[label]})
+    classes = getattr(trn.features[label], 'names', None) or class_numbers([str(name) for name in trn[label]])[0]
     parts = [_rows(part, image, label, classes) for part in (trn, val)]
     check_split(parts[0][1], parts[1][1], classes)
     return cls('.', *parts, classes, tfms, bs, kind=RowDataset)

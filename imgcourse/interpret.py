@@ -28,7 +28,8 @@ class Interpretation:
     ):
         n = len(data.val_ds)
         if np.ndim(data.val_y) > 1:
-            raise ValueError('This is for one class a picture; label_table(data, learn.predict()) is for several labels')
+            raise ValueError('This is for one class a picture; for several labels there is '
+                             'label_table(data, learn.predict())')
         if np.shape(log_preds) != (n, data.c):
             raise ValueError(f'{n} validation pictures and {data.c} classes need logprobs of that shape, '
                              f'not {np.shape(log_preds)}')
@@ -148,11 +149,12 @@ def top_losses(
 ) -> 'pd.DataFrame':
     "The pictures with the largest losses, the largest first."
     import pandas as pd
-    idxs, names = np.argsort(-self.losses)[:n], np.array(self.data.classes)
+    idxs, names = np.argsort(-self.losses)[:n], self.data.classes
+    def text(words): return pd.Series(words, index=idxs, dtype=object) # names may hold bytes that are no text
     return pd.DataFrame({
-        'file': [self.data.val_ds.name(i) for i in idxs],
-        'actual': names[self.y[idxs]],
-        'predicted': names[self.preds[idxs]],
+        'file': text([self.data.val_ds.name(i) for i in idxs]),
+        'actual': text([names[k] for k in self.y[idxs]]),
+        'predicted': text([names[k] for k in self.preds[idxs]]),
         'probability': self.probs[idxs].max(1),
         'loss': self.losses[idxs],
     }, index=idxs)

@@ -65,11 +65,16 @@ function prepared(picture, {side, stretch, size: [high, wide], interpolation}) {
 // A file as a canvas; transparency is laid on white. What is very large is made smaller first.
 async function drawn(file) {
     const bitmap = await createImageBitmap(file, {colorSpaceConversion: 'none'});
+    const [short, long] = [bitmap.width, bitmap.height].sort((a, b) => a - b);
+    if (short < 4 || long > 50*short)
+        throw new Error(`a picture of ${bitmap.width}×${bitmap.height} pixels; it needs at least four in each direction, and `
+            + 'must not be over 50 times as long as wide');
     const scale = Math.min(1, 4096/Math.max(bitmap.width, bitmap.height));
     const canvas = document.createElement('canvas');
     canvas.width = Math.max(1, Math.round(scale*bitmap.width));
     canvas.height = Math.max(1, Math.round(scale*bitmap.height));
     const pen = canvas.getContext('2d', {willReadFrequently: true});
+    pen.imageSmoothingQuality = 'high';
     pen.fillStyle = '#fff';
     pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
@@ -110,10 +115,10 @@ function placesOf({data, dims: [, n, high, wide]}, c, toProbs) {
 }
 
 async function inThisBrowser(told) {
-    const ort = await import('./ort.wasm.min.mjs');
+    const ort = await import('./ort.wasm.min.js'), here = name => new URL(name, import.meta.url).href;
     ort.env.wasm.numThreads = 1; // more need headers that a plain server does not send
-    ort.env.wasm.wasmPaths = new URL('./', import.meta.url).href;
-    const session = await ort.InferenceSession.create('net.onnx', {executionProviders: ['wasm']});
+    ort.env.wasm.wasmPaths = {mjs: here('ort-wasm-simd-threaded.js'), wasm: here('ort-wasm-simd-threaded.wasm')};
+    const session = await ort.InferenceSession.create(told.net, {executionProviders: ['wasm']});
     const toProbs = told.several ? logits => Array.from(logits, sigmoid) : softmax;
     return async file => {
         const canvas = await drawn(file), {seen, part} = prepared(rgb(canvas), told.prepare);
@@ -125,6 +130,7 @@ async function inThisBrowser(told) {
 
 async function byTheProgram() {
     return async file => {
+        if (file.size > 3e8) throw new Error('it is larger than 300 MB');
         const said = await fetch('ask', {method: 'POST', body: file, headers: {'X-Imgcourse': 'ask'}});
         if (!said.ok) throw new Error(await said.text());
         const {probs, places, part, picture} = await said.json();
@@ -193,10 +199,10 @@ function show(told, name, {probs, places, part, canvas}) {
 // ---- a table of many
 const rows = [];
 
-function addRow(told, name, probs, fault) {
+function addRow(told, name, probs, fault = '') {
     const [a, b] = probs ? ranked(probs) : [];
-    const second = b === undefined ? ['', ''] : [told.classes[b], probs[b].toFixed(4)];
-    rows.push(probs ? [name, told.classes[a], probs[a].toFixed(4), ...second] : [name, fault, '', '', '']);
+    const cells = c => c === undefined ? ['', ''] : [told.classes[c], probs[c].toFixed(4)];
+    rows.push([name, ...cells(a), ...cells(b), fault]);
     const row = element('tr', '', probs ? '' : 'wrong');
     row.append(...rows.at(-1).map(text => element('td', text)));
     byId('table').querySelector('tbody').append(row);
@@ -205,7 +211,7 @@ function addRow(told, name, probs, fault) {
 const quoted = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 
 function saveTable() {
-    const head = ['file', 'class', 'probability', 'second_class', 'second_probability'];
+    const head = ['file', 'class', 'probability', 'second_class', 'second_probability', 'fault'];
     const text = [head, ...rows].map(row => row.map(quoted).join(',') + '\n').join('');
     const link = document.createElement('a');
     link.href = URL.createObjectURL(new Blob([text], {type: 'text/csv'}));
@@ -215,44 +221,86 @@ function saveTable() {
 }
 
 // ---- asking
-let queue = Promise.resolve(); // one after the other, however often somebody drops something
+let queue = Promise.resolve(), stopped = false; // one after the other, however often somebody drops something
 
 function askAbout(told, answer, files) {
-    queue = queue.then(async () => {
-        const many = files.length > 1;
-        rows.length = 0;
-        byId('table').querySelector('tbody').replaceChildren();
-        byId('table').hidden = !many;
-        let right = 0;
-        for (const [i, file] of files.entries()) {
-            const name = file.webkitRelativePath || file.name, start = performance.now();
-            say(many ? `${i + 1} of ${files.length}: ${name}` : `${name} …`);
-            try {
-                const said = await answer(file);
-                if (!right++) show(told, name, said);
-                if (many) addRow(told, name, said.probs);
-                else say(`Answered in ${((performance.now() - start)/1000).toFixed(2)} s.`);
-            } catch (e) {
-                const fault = e.name === 'InvalidStateError' || e.name === 'EncodingError'
-                    ? 'this browser cannot read it as a picture' : e.message;
-                if (many) addRow(told, name, null, fault);
-                else say(`${name}: ${fault}`, true);
-            }
-        }
-        if (many) say(`${right} of ${files.length} pictures answered.`);
+    queue = queue.then(() => files.length > 1 ? askMany(told, answer, files) : askOne(told, answer, files[0])).finally(() => {
         document.body.dataset.asked = Number(document.body.dataset.asked || 0) + 1;
     });
 }
 
+const nameOf = file => file.path || file.webkitRelativePath || file.name;
+const faultOf = e => ['InvalidStateError', 'EncodingError'].includes(e.name)
+    ? 'this browser cannot read it as a picture' : e.message;
+
+async function askOne(told, answer, file) {
+    const start = performance.now();
+    byId('answer').hidden = true;
+    say(`${nameOf(file)} …`);
+    try {
+        show(told, nameOf(file), await answer(file));
+        say(`Answered in ${((performance.now() - start)/1000).toFixed(2)} s.`);
+    } catch (e) {
+        say(`${nameOf(file)}: ${faultOf(e)}`, true);
+    }
+}
+
+// A new table takes the place of the last one; the first picture that can be read is shown
+async function askMany(told, answer, files) {
+    let right = 0;
+    rows.length = 0;
+    stopped = false;
+    byId('answer').hidden = true;
+    byId('table').querySelector('tbody').replaceChildren();
+    byId('table').hidden = false;
+    byId('save').disabled = true;
+    byId('halt').hidden = false;
+    for (const [i, file] of files.entries()) {
+        if (stopped) break;
+        if (i % 10 === 0) say(`${i} of ${files.length} …`);
+        try {
+            const said = await answer(file);
+            if (!right) show(told, nameOf(file), said);
+            addRow(told, nameOf(file), said.probs);
+            right++;
+        } catch (e) {
+            addRow(told, nameOf(file), null, faultOf(e));
+        }
+    }
+    byId('save').disabled = false;
+    byId('halt').hidden = true;
+    say(`${right} of ${files.length} pictures answered.`);
+}
+
 // ---- files and camera
-function chosen(list) {
-    const files = [...list];
-    return files.length > 1 ? files.filter(f => /^image\//.test(f.type) || /\.(hei[cf]|tiff?|avif|pgm|ppm)$/i.test(f.name)) : files;
+function chosen(told, list) {
+    const files = [...list], known = name => told.suffixes.some(s => name.toLowerCase().endsWith(s));
+    return files.length > 1 ? files.filter(f => f.type.startsWith('image/') || known(f.name)) : files;
+}
+
+// What was dropped; of folders all files in them, also those in folders
+async function dropped(transfer) {
+    const entries = [...transfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean), files = [];
+    if (!entries.length) return [...transfer.files];
+    const walk = async entry => {
+        if (entry.isFile) {
+            const file = await new Promise((good, bad) => entry.file(good, bad));
+            file.path = entry.fullPath.slice(1);
+            files.push(file);
+            return;
+        }
+        const reader = entry.createReader();
+        for (let some; (some = await new Promise((good, bad) => reader.readEntries(good, bad))).length;)
+            for (const inside of some) await walk(inside);
+    };
+    for (const entry of entries) await walk(entry);
+    return files;
 }
 
 async function useCamera(ask) {
     const video = byId('live').querySelector('video');
     let stream;
+    byId('stop').onclick?.();
     try {
         stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: 'environment'}});
     } catch (e) {
@@ -278,39 +326,45 @@ async function useCamera(ask) {
     };
 }
 
-function wire(ask) {
+function wire(told, ask) {
     byId('choose').onclick = () => byId('files').click();
     byId('folder').onclick = () => byId('all').click();
     for (const id of ['files', 'all'])
         byId(id).onchange = e => {
-            ask(chosen(e.target.files));
+            ask(chosen(told, e.target.files));
             e.target.value = '';
         };
     byId('camera').onclick = () => useCamera(ask);
     byId('save').onclick = saveTable;
+    byId('halt').onclick = () => { stopped = true; };
     byId('show').onchange = e => { byId('heat').hidden = !e.target.checked; };
     for (const button of document.querySelectorAll('#examples button'))
         button.onclick = async () => {
-            const blob = await (await fetch(button.dataset.file)).blob();
+            const said = await fetch(button.dataset.file);
+            if (!said.ok) return say(`${button.dataset.file} is not there`, true);
+            const blob = await said.blob();
             ask([new File([blob], button.dataset.file.split('/').pop(), {type: blob.type})]);
         };
-    for (const kind of ['dragover', 'dragleave', 'drop'])
-        document.addEventListener(kind, e => {
-            e.preventDefault();
-            byId('drop').classList.toggle('over', kind === 'dragover');
-            if (kind === 'drop') ask(chosen(e.dataTransfer.files));
-        });
-    document.addEventListener('paste', e => ask(chosen(e.clipboardData.files)));
+    document.addEventListener('drop', async e => ask(chosen(told, await dropped(e.dataTransfer))));
+    document.addEventListener('paste', e => {
+        if (e.clipboardData.files.length) ask(chosen(told, e.clipboardData.files));
+    });
 }
+
+for (const kind of ['dragover', 'dragleave', 'drop']) // else the browser would open what is dropped, and leave the page
+    document.addEventListener(kind, e => {
+        e.preventDefault();
+        byId('drop').classList.toggle('over', kind === 'dragover');
+    });
 
 const setEnabled = on => document.querySelectorAll('button').forEach(b => { b.disabled = !on; });
 
 try {
     setEnabled(false);
-    const told = await (await fetch('net.json')).json();
+    const told = await (await fetch('net.json', {cache: 'no-cache'})).json();
     if (told.megabytes) say(`Loading the net (${told.megabytes} MB, once) …`);
     const answer = await (told.engine === 'program' ? byTheProgram() : inThisBrowser(told));
-    wire(files => files.length ? askAbout(told, answer, files) : say('There are no pictures among these.', true));
+    wire(told, files => files.length ? askAbout(told, answer, files) : say('There are no pictures among these.', true));
     setEnabled(true);
     say('Ready.');
     document.body.dataset.state = 'ready';

@@ -91,14 +91,17 @@ def same_pictures(
     pairs = nearest(feats)
     twins = _twins(files)
     pairs = np.unique(np.concatenate([pairs, twins]), axis=0) if len(twins) else pairs
-    rows, exact = [], {tuple(p) for p in twins.tolist()}
+    rows, first = [], dict(twins[:, ::-1].tolist()) # of each copy the file that it is one of
     for (i, j), alike, part in zip(pairs.tolist(), *_compared(files, pairs)):
-        if (i, j) in exact or alike >= least:
-            kind = 'exact' if (i, j) in exact else 'saved anew' if part > .99 else 'cropped'
+        exact = first.get(i, i) == first.get(j, j)
+        if exact or alike >= least:
+            kind = 'exact' if exact else 'saved anew' if part > .99 else 'cropped'
             parts = 'both' if is_val[i] != is_val[j] else 'validation' if is_val[i] else 'training'
             labels = ' / '.join(data.classes[c] for c in dict.fromkeys((y[i], y[j])))
-            rows.append((files[i], files[j], kind, 1. if kind == 'exact' else round(alike, 3), parts, labels))
-    table = pd.DataFrame(rows, columns=['first', 'second', 'kind', 'likeness', 'parts', 'labels'])
+            rows.append((files[i], files[j], kind, 1. if exact else round(alike, 3), parts, labels))
+    # names of files may hold bytes that are no text, and pandas' own kind of text cannot
+    table = pd.DataFrame(rows, columns=['first', 'second', 'kind', 'likeness', 'parts', 'labels'], dtype=object)
+    table = table.astype({'likeness': float})
     return table.sort_values(['parts', 'likeness'], ascending=[True, False], kind='stable', ignore_index=True)
 
 # %% ../nbs/62_quality.ipynb #9bd41ed0
@@ -150,14 +153,16 @@ def doubtful_labels(
         learn.fit_one_cycle(epochs, .01)
         return learn
     whole = ImageClassifierData(data.path, (files, y), (files[-2:], y[-2:]), data.classes, data.tfms, data.bs)
-    probs = np.exp(cross_predict(whole, train))
+    probs = np.exp(cross_predict(whole, train, min(5, len(y))))
     said, own = probs.argmax(1), np.take_along_axis(probs, y[:, None], 1)[:, 0]
     usual = np.array([own[y == c].mean() if (y == c).any() else 1 for c in range(data.c)])
-    doubt = np.flatnonzero((said != y) & (probs.max(1) >= usual[said]))
+    rare = np.bincount(y, minlength=data.c)[y] < 5 # in some part there may be none of these to learn from
+    doubt = np.flatnonzero((said != y) & (probs.max(1) >= usual[said]) & ~rare)
     doubt = doubt[np.argsort(own[doubt], kind='stable')]
-    names = np.array(data.classes)
+    names = np.array(data.classes, dtype=object)
     return pd.DataFrame({
-        'file': [files[k] for k in doubt], 'label': names[y[doubt]], 'rather': names[said[doubt]],
+        'file': pd.Series([files[k] for k in doubt], dtype=object),
+        'label': pd.Series(names[y[doubt]], dtype=object), 'rather': pd.Series(names[said[doubt]], dtype=object),
         'probability': own[doubt], 'of_rather': probs[doubt].max(1),
         'part': np.where(is_val[doubt], 'validation', 'training')})
 

@@ -6,6 +6,9 @@
 __all__ = ['balanced_accuracy', 'WeightedLoss', 'Mix', 'Average', 'Track']
 
 # %% ../nbs/67_recipes.ipynb #779b1224
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 import numpy as np, torch
 import torch.nn.functional as F
@@ -32,8 +35,7 @@ class WeightedLoss:
         label_smoothing: float = 0., # how much of each label is spread over all classes, 0 to 1
     ):
         if data.several:
-            raise ValueError('This is for one class a picture; for several labels F.binary_cross_entropy_with_logits has '
-                             'weights')
+            raise ValueError('This is for one class a picture, and these have several labels')
         counts = np.bincount(data.trn_y, minlength=data.c)
         self.weights = torch.tensor(len(data.trn_y)/(data.c*counts.clip(1)), dtype=torch.float32)
         self.smoothing = check_number(label_smoothing, 'label_smoothing', 'a part of each label', most=1, below=True)
@@ -47,7 +49,7 @@ class WeightedLoss:
 class Mix(Callback):
     """Trains on mixtures of pictures and of their labels: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019). Stored
     features can be mixed, too, but not cut."""
-    in_range_test = True
+    in_range_test, order = True, 9 # after what puts back random numbers, where a run goes on
     def __init__(
         self,
         kind: Literal['mixup', 'cutmix'] = 'mixup', # how
@@ -106,33 +108,35 @@ class Average(Callback):
         learn.model.load_state_dict(self.own)
 
     def after_fit(self, learn):
-        if self.steps:
-            learn.model.load_state_dict(self.ema.module.state_dict())
+        average = self.ema.module.state_dict()
+        if self.steps and all(torch.isfinite(v).all() for v in average.values()): # else a training has failed
+            learn.model.load_state_dict(average)
 
 # %% ../nbs/67_recipes.ipynb #0f50d5bb
 class Track(Callback):
     """Sends losses and metrics of each epoch to a tracker, by accelerate. Raises `ValueError` for an unknown one, and
-    `ImportError` where its package is missing."""
+    where its package is missing."""
     order = 30
     def __init__(
         self,
         tracker: str, # 'wandb', 'mlflow', 'comet_ml', 'aim', 'clearml', 'dvclive', 'swanlab', 'trackio', 'tensorboard'
         project: str = 'imgcourse', # the name under which it keeps the runs
         settings: dict[str, Any] | None = None, # plain values to be kept beside: learning rate, size, …
-        **options # passed on to accelerate's class for that tracker, `logging_dir='runs'`, say
+        folder: str | Path = 'runs', # for trackers that write files here
+        **options # passed on to accelerate's class for that tracker
     ):
         from accelerate.tracking import LOGGER_TYPE_TO_CLASS
         if tracker not in LOGGER_TYPE_TO_CLASS:
             raise ValueError(f'There is no tracker {tracker!r}; there are {", ".join(LOGGER_TYPE_TO_CLASS)}')
-        self.name, self.make, self.settings = tracker, LOGGER_TYPE_TO_CLASS[tracker], settings or {}
-        self.project, self.options = project, options
+        if tracker not in sys.modules and not find_spec(tracker):
+            raise ValueError(f'{tracker} is not installed: pip install {tracker.replace("_", "-")}')
+        self.make, self.settings, self.project = LOGGER_TYPE_TO_CLASS[tracker], settings or {}, project
+        self.options = {'logging_dir': str(folder)} if self.make.requires_logging_directory else {}
+        self.options |= options
 
     def before_fit(self, learn):
-        try:
-            self.tracker = self.make(self.project, **self.options)
-            self.tracker.start()
-        except ImportError as e:
-            raise ImportError(f'{self.name} is not installed: pip install {self.name.replace("_", "-")}') from e
+        self.tracker = self.make(self.project, **self.options)
+        self.tracker.start()
         self.tracker.store_init_configuration({'epochs': learn.n_epochs, 'batch size': learn.data.bs, **self.settings})
 
     def after_epoch(self, learn): self.tracker.log(learn.history[-1], learn.epoch)

@@ -2,6 +2,7 @@
 import torch
 from imgcourse.data import ImageClassifierData
 from imgcourse.learner import Callback
+from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
@@ -23,6 +24,7 @@ class Mix(Callback):
     """Trains on mixtures of pictures and of their labels: MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019). Stored
     features can be mixed, too, but not cut."""
     in_range_test: bool
+    order: int
     plan: str
     kind: Literal['mixup', 'cutmix']
     alpha: Any
@@ -49,19 +51,19 @@ class Average(Callback):
 
 class Track(Callback):
     """Sends losses and metrics of each epoch to a tracker, by accelerate. Raises `ValueError` for an unknown one, and
-    `ImportError` where its package is missing."""
+    where its package is missing."""
     order: int
-    name: str
+    options: Any
     make: Any
     settings: Any
     project: str
-    options: Any
     tracker: Any
     def __init__(
         self,
         tracker: str,
         project: str = 'imgcourse',
         settings: dict[str, Any] | None = None,
+        folder: str | Path = 'runs',
         **options
     ) -> None: ...
     def before_fit(self, learn): ...

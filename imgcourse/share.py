@@ -24,7 +24,7 @@ from .export import Classifier
 from .features import Backbone
 from .files import cache_dir, printable, whole_file
 from .learner import logprobs
-from .pictures import as_picture, check_number, read_picture
+from .pictures import as_picture, check_number, picture_suffixes, read_picture
 from .sources import DownloadError, download
 
 # %% ../nbs/61_share.ipynb #63d89db5
@@ -78,7 +78,7 @@ def shrink_weights(
     graph, first, kept = model.graph, [], []
     for tensor in graph.initializer:
         weights = onnx.numpy_helper.to_array(tensor)
-        if weights.dtype != np.float32 or weights.size < 256:
+        if weights.dtype != np.float32 or weights.size < 256 or not np.abs(weights).max() < 6e4: # 16 bits end there
             kept.append(tensor)
             continue
         parts, nodes = _rounded(tensor.name, weights, least)
@@ -121,9 +121,10 @@ def write_net(
     with whole_file(file) as new:
         whole = _placed(net).to_onnx(Path(f'{new}.onnx'))
         try:
-            for least in (300_000, 10**9):
+            for least in (300_000, 10**9, None): # none are made smaller
                 shutil.copyfile(whole, new)
-                shrink_weights(new, least)
+                if least:
+                    shrink_weights(new, least)
                 if _farthest(new, whole) <= .03:
                     break
         finally:
@@ -197,21 +198,29 @@ _credits = ('Photos: cat by Stefan van der Walt, CC0, and coffee by Rachel Miche
             'vultilion and temple by danielbuechele, CC BY 2.0, from scikit-learn.')
 
 def _examples(net, given):
-    "Pictures by name; those on board for a net that knows ImageNet."
+    "JPEG files of pictures that the page offers, each with its name; of a net that knows ImageNet those on board."
+    if isinstance(given, (str, Path)):
+        raise ValueError(f'examples is a list of pictures: [{str(given)!r}]')
     if given is None:
-        return photos_on_board() if len(net.classes) == 1000 else {}
-    return dict(given) if isinstance(given, dict) else {Path(f).stem: as_picture(f) for f in given}
+        given = photos_on_board() if len(net.classes) == 1000 else {}
+    pairs = given.items() if isinstance(given, dict) else [(Path(file).stem, file) for file in given]
+    return [(printable(name), _small(as_picture(picture))) for name, picture in pairs]
 
-def _write_examples(folder, named):
-    "JPEG files that the page offers."
-    found = []
-    for k, (name, picture) in enumerate(named.items()):
-        picture.thumbnail((800, 800))
-        file = folder/f'example-{k}.jpg'
-        with whole_file(file) as new:
-            picture.save(new, 'JPEG', quality=92)
-        found.append({'file': file.name, 'alt': f'Ask about {printable(name)}'})
-    return found
+def _small(picture):
+    out, picture = BytesIO(), picture.copy()
+    picture.thumbnail((800, 800))
+    picture.save(out, 'JPEG', quality=92)
+    return out.getvalue()
+
+def _write_examples(folder, examples):
+    "Those that an earlier page had more go."
+    for old in folder.glob('example-*.jpg'):
+        if int(old.stem.removeprefix('example-')) >= len(examples):
+            old.unlink()
+    for k, (_, content) in enumerate(examples):
+        with whole_file(folder/f'example-{k}.jpg') as new:
+            new.write_bytes(content)
+    return [{'file': f'example-{k}.jpg', 'alt': f'Ask about {name}'} for k, (name, _) in enumerate(examples)]
 
 # %% ../nbs/61_share.ipynb #2932f227
 def publish(
@@ -225,36 +234,47 @@ def publish(
     """Write a page that asks the net in the browser of whoever opens it: a folder for any server of files. Raises
     `ValueError` for a net that a page cannot ask and for a folder with other files, `DownloadError`, `PictureError`."""
     folder, prepare, pictures = Path(folder), _preparation(net), _examples(net, examples)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder/'net.json').exists():
+    if folder.is_dir() and any(folder.iterdir()) and not _is_page(folder):
         raise ValueError(f'{folder} holds other files; name a new folder')
     files_of_runtime = browser_runtime(runtime)
-    folder.mkdir(parents=True, exist_ok=True)
+    _write_texts(folder, {name: _asset(name) for name in ('page.js', 'page.css')}) # from now on it is known as a page
     for file in files_of_runtime:
-        with whole_file(folder/file.name) as new:
+        with whole_file(folder/_name_of(file)) as new:
             shutil.copyfile(file, new)
-    write_net(net, folder/'net.onnx')
-    told = {'classes': net.classes, 'prepare': prepare, 'engine': 'browser', 'several': net.several,
-            'megabytes': round(sum(f.stat().st_size for f in folder.glob('*') if f.suffix in ('.onnx', '.wasm'))/1e6)}
+    file = write_net(net, folder/'net.onnx')
+    megabytes = sum(f.stat().st_size for f in (file, *files_of_runtime))/1e6
+    told = {'prepare': prepare, 'engine': 'browser', 'megabytes': round(megabytes),
+            'net': f'net.onnx?{sha256(file.read_bytes()).hexdigest()[:12]}'}
     where = 'It answers in your browser: your pictures are not sent anywhere.'
     credits = _credits if examples is None and pictures else ''
-    for name, text in _page(net, told, title, where, _write_examples(folder, pictures), credits).items():
+    _write_texts(folder, _page(net, told, title, where, _write_examples(folder, pictures), credits))
+    return folder
+
+# %% ../nbs/61_share.ipynb #ffc8cf33
+def _is_page(folder):
+    script = folder/'page.js'
+    return script.is_file() and script.read_text('utf-8', errors='replace')[:40] == _asset('page.js')[:40]
+
+def _asset(name): return (files('imgcourse')/name).read_text(encoding='utf-8')
+def _name_of(file): return file.name.removesuffix('.mjs') + '.js'*(file.suffix == '.mjs') # which every server knows
+
+def _write_texts(folder, texts):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
         with whole_file(folder/name) as new:
             new.write_text(text, encoding='utf-8')
-    return folder
 
 # %% ../nbs/61_share.ipynb #1e337649
 def _page(net, told, title, where, examples=(), credits=''):
-    "The files of the page, by name; the one that a server shows is the last."
+    "The files that differ from page to page; the one that a server shows is the last."
     from jinja2 import StrictUndefined, Template
-    def text(name): return (files('imgcourse')/name).read_text(encoding='utf-8')
     names = f' ({", ".join(map(printable, net.classes))})' if len(net.classes) <= 20 else ''
     what = f'This net knows {len(net.classes):,} classes{names}.'
     gaps = {'title': printable(title), 'what': what, 'where': where, 'examples': examples, 'credits': credits,
-            'version': imgcourse.__version__, 'more_kinds': ',.tif,.tiff,.webp' if told['engine'] == 'program' else ''}
+            'version': imgcourse.__version__, 'more_kinds': ''.join(f',{s}' for s in sorted(picture_suffixes))}
+    told = {'classes': net.classes, 'several': net.several, 'suffixes': sorted(picture_suffixes), **told}
     how = {'autoescape': True, 'trim_blocks': True, 'lstrip_blocks': True, 'undefined': StrictUndefined}
-    page = Template(text('page.html.j2'), **how)
-    return {'net.json': json.dumps(told), 'page.css': text('page.css'), 'page.js': text('page.js'),
-            'index.html': page.render(gaps)}
+    return {'net.json': json.dumps(told), 'index.html': Template(_asset('page.html.j2'), **how).render(gaps)}
 
 # %% ../nbs/61_share.ipynb #2e38696b
 @patch
@@ -263,7 +283,7 @@ def look(
     picture: Image.Image, # of any size
 ) -> dict: # `probs` of each class; `places`: how much each place speaks for the first of them, or None; see `Placed`
     "What is in the picture, and where the net looked, in plain values."
-    prepare, net = _preparation(self), self
+    prepare, net, picture = _preparation(self), self, as_picture(picture)
     if not prepare['side']:
         picture = picture.resize(prepare['stretch'], Image.Resampling.BILINEAR)
     with torch.inference_mode():
@@ -272,8 +292,8 @@ def look(
     probs = net.to_logprobs(logits)[0].exp()
     if places is not None:
         high, wide = places.shape[2:]
-        heat = (places.float().sigmoid() if net.several else places.float().softmax(1))[0, int(probs.argmax())]
-        places = {'values': heat.flatten().tolist(), 'high': high, 'wide': wide}
+        heat = net.to_logprobs(places[0].flatten(1).T).exp()[:, int(probs.argmax())]
+        places = {'values': heat.tolist(), 'high': high, 'wide': wide}
     return {'probs': probs.tolist(), 'places': places, 'part': _part(picture.size, prepare)}
 
 # %% ../nbs/61_share.ipynb #ee3fbe31
@@ -282,36 +302,36 @@ class _Asked(BaseHTTPRequestHandler):
     timeout = 60 # seconds in which nothing arrives
 
     def do_GET(self) -> None:
-        page = self.server.page.get(self.path.split('?')[0].strip('/') or 'index.html')
-        if self.is_ours():
-            self.send(200 if page else 404, page[0] if page else b'', page[1] if page else 'text/plain')
+        found = self.server.page.get(self.path.split('?')[0].strip('/') or 'index.html')
+        code = 403 if not self.is_ours() else 200 if found else 404
+        self.send(code, *(found if code == 200 else (b'This page is for this computer alone',)))
 
     def do_POST(self) -> None:
         size = self.headers.get('Content-Length', '')
         if not self.is_ours() or self.path != '/ask' or self.headers.get('X-Imgcourse') != 'ask':
             return self.send(403, b'Ask from the page')
-        if not size.isdecimal() or not 0 < int(size) <= 300_000_000:
+        if not size.isdecimal() or len(size) > 9 or not 0 < int(size) <= 300_000_000:
             return self.send(413, b'A picture has at most 300 MB')
         try:
-            answer = self.server.answer(self.rfile.read(int(size)))
+            with self.server.room:
+                answer = self.server.answer(self.rfile.read(int(size)))
         except ValueError as e:
             return self.send(415, printable(e).encode())
+        except (RuntimeError, MemoryError) as e: # of the net
+            return self.send(500, printable(f'The net failed: {e}').encode())
         self.send(200, json.dumps(answer).encode(), 'application/json')
 
     def is_ours(self) -> bool:
         "Does it come from a page of ours? (Another site may call this address by a name of its own.)"
-        own = {f'{name}:{self.server.server_port}' for name in ('127.0.0.1', 'localhost')}
+        port = f':{self.server.server_port}'
+        own = {f'{name}{end}' for name in ('127.0.0.1', 'localhost') for end in (port, *['']*(port == ':80'))}
         asked, origin = self.headers.get('Host', ''), self.headers.get('Origin')
-        if asked in own and origin in (None, f'http://{asked}'):
-            return True
-        self.send(403, b'This page is for this computer alone')
-        return False
+        return asked in own and origin in (None, f'http://{asked}')
 
     def send(self, code: int, content: bytes, kind: str = 'text/plain; charset=utf-8') -> None:
         self.send_response(code)
-        for name, value in (('Content-Type', kind), ('Content-Length', len(content)), ('Cache-Control', 'no-store'),
-                            ('X-Content-Type-Options', 'nosniff')):
-            self.send_header(name, str(value))
+        for name, value in (('Content-Type', kind), ('Content-Length', f'{len(content)}'), *_headers):
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -327,13 +347,16 @@ class PageServer(ThreadingHTTPServer):
         title: str = 'What is in the picture?', # of the page
         port: int = 0, # of 127.0.0.1; 0: a free one
     ):
-        super().__init__(('127.0.0.1', port), _Asked)
-        self.net, self.one = _placed(net), threading.Lock()
-        told = {'classes': net.classes, 'prepare': _preparation(net), 'engine': 'program', 'several': net.several,
-                'megabytes': 0}
+        told = {'prepare': _preparation(net), 'engine': 'program', 'megabytes': 0}
         page = _page(net, told, title, 'The program on this computer answers; your pictures stay on it.')
+        page |= {name: _asset(name) for name in ('page.js', 'page.css')}
         self.page = {name: (text.encode(), _kinds[name.split('.')[1]]) for name, text in page.items()}
+        self.net, self.one, self.room = _placed(net), threading.Lock(), threading.Semaphore(4)
+        super().__init__(('127.0.0.1', port), _Asked)
         self.address = f'http://127.0.0.1:{self.server_port}/'
+
+    def handle_error(self, request, client_address) -> None:
+        "A page that was closed meanwhile is no error; others are said by what asked."
 
     def answer(
         self,
@@ -348,6 +371,7 @@ class PageServer(ThreadingHTTPServer):
         picture.save(out, 'JPEG', quality=90)
         return {**said, 'picture': f'data:image/jpeg;base64,{b64encode(out.getvalue()).decode()}'}
 
+_headers = ('Cache-Control', 'no-store'), ('X-Content-Type-Options', 'nosniff'), ('X-Frame-Options', 'DENY')
 _kinds = {'html': 'text/html; charset=utf-8', 'css': 'text/css', 'js': 'text/javascript', 'json': 'application/json'}
 
 # %% ../nbs/61_share.ipynb #67f6568e
@@ -369,7 +393,7 @@ def serve(
                 raise OSError(f'None of the ports {port} to {k} is free ({e.strerror}); name another one') from None
     print(f'The page is at {server.address}; stop it with Ctrl-C', flush=True)
     if show:
-        webbrowser.open(server.address)
+        threading.Thread(target=webbrowser.open, args=[server.address], daemon=True).start() # it may be one of text
     with server:
         try:
             server.serve_forever()

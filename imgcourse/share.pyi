@@ -50,7 +50,10 @@ class PageServer(ThreadingHTTPServer):
     address: str
     net: Any
     one: Any
+    room: Any
     def __init__(self, net: Classifier, title: str = 'What is in the picture?', port: int = 0) -> None: ...
+    def handle_error(self, request, client_address) -> None:
+        """A page that was closed meanwhile is no error; others are said by what asked."""
     def answer(self, content: bytes) -> dict:
         """What the net says. Raises `PictureError`."""
 

@@ -7,6 +7,7 @@ __all__ = ['Plan', 'train_folder']
 
 # %% ../nbs/68_train.ipynb #e8068fc4
 import inspect, json, time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import numpy as np, torch
@@ -15,6 +16,7 @@ from functools import partial
 from accelerate.utils import find_executable_batch_size
 import imgcourse
 from .export import net_config
+from .features import WeightsError, read_whole
 from .files import whole_file
 from .finetune import BnFreeze
 from .interpret import Interpretation
@@ -33,8 +35,7 @@ class Plan:
     "How a folder is trained on. Raises `ValueError` for settings that cannot be."
     arch: str = lite0 # a name of timm's
     weights: str | None = None # a safetensors file; None: the pretrained weights
-    # height and width of the pictures in pixels; None: 192 for the net on board, for others what they are used to
-    sz: int | None = None
+    sz: int | None = None # height and width in pixels; None: 192 for the net on board, for others what they are used to
     epochs: int = 10 # for the head
     finetune: int = 0 # further epochs with all layers; what comes out is kept if it is better
     bs: int | None = 32 # pictures in a batch; None: 64, or half of it, and so on, as the memory allows
@@ -63,6 +64,8 @@ class Plan:
             raise ValueError('mix mixes pictures while all layers learn; give finetune, a number of epochs, too')
         if self.patience is not None:
             EarlyStopping(self.patience)
+        if self.mix:
+            Mix(self.mix)
         if self.tracker:
             Track(self.tracker)
         _check_model_args(self.model_args)
@@ -96,11 +99,13 @@ class _Log(Callback):
     "Writes a line for each epoch into a file."
     order = 12
     def __init__(self, file): self.file = file
-    def before_fit(self, learn): self.write(f'{learn.n_epochs} epochs begin, or go on')
+    def before_fit(self, learn): self.write(learn, f'{learn.n_epochs} epochs begin, or go on')
     def after_epoch(self, learn):
-        self.write(', '.join(f'{k} {v if k == "epoch" else round(v, 5)}' for k, v in learn.history[-1].items()))
+        self.write(learn, ', '.join(f'{k} {v if k == "epoch" else round(v, 5)}' for k, v in learn.history[-1].items()))
 
-    def write(self, text):
+    def write(self, learn, text):
+        if not learn.accelerator.is_main_process:
+            return
         with open(self.file, 'a', encoding='utf-8') as f:
             f.write(f'{time.strftime("%Y-%m-%d %H:%M:%S")} {text}\n')
 
@@ -111,18 +116,25 @@ def _stage(learn, plan, name, n, lr, cbs=()):
     "Train for n epochs, and put back the best of them; its row of `learn.history`."
     before, more = len(learn.history), [EarlyStopping(plan.patience)] if plan.patience else []
     more += [Average()] if plan.average else []
-    more += [Track(plan.tracker, settings=_plain(plan))] if plan.tracker else []
+    if plan.tracker:
+        more.append(Track(plan.tracker, settings=_plain(plan), folder=learn.models_path/'runs'))
     log, best = _Log(learn.models_path/'train.log'), SaveBest(f'best-{name}', _metric(plan))
     learn.fit_one_cycle(n, lr, cbs=[best, log, *more, *cbs], resume=False if plan.average else f'run-{name}')
     learn.load(f'best-{name}')
-    return max(learn.history[before:], key=lambda row: _rank(row, plan))
+    rows = learn.history[before:] or learn.history
+    return max(rows, key=lambda row: _rank(row, plan))
 
 # %% ../nbs/68_train.ipynb #9f0bb408
 def _all_layers(learn, plan, before):
     "Let all layers learn; if that does not help, put back what was there. The row of what is kept."
     learn.unfreeze()
     mix = [Mix(plan.mix)] if plan.mix else []
-    row = _stage(learn, plan, 'all', plan.finetune, slice(1e-4, 2e-3), [BnFreeze(), *mix])
+    try:
+        row = _stage(learn, plan, 'all', plan.finetune, slice(1e-4, 2e-3), [BnFreeze(), *mix])
+    except FloatingPointError:
+        learn.load('best-head')
+        print('With all layers the loss was no longer a number: the net from before is kept', flush=True)
+        return before
     if _rank(row, plan) >= _rank(before, plan):
         return row
     learn.load('best-head')
@@ -145,10 +157,21 @@ def train_folder(
         try:
             return _train(folder, out, plan, bs)
         except MemoryTooSmall:
-            _forget(out) # with other batches it is another training
-            (out/'train.log').unlink(missing_ok=True)
+            if plan.bs is None: # with other batches it is another training
+                _forget(out)
+                (out/'train.log').unlink(missing_ok=True)
             raise
-    return train(plan.bs) if plan.bs is not None else find_executable_batch_size(train, 64, _halves_of(64))()
+    if plan.bs is not None:
+        return train(plan.bs)
+    most = _begun_with(out) or 64
+    return find_executable_batch_size(train, most, _halves_of(most))()
+
+def _begun_with(out):
+    "The size of the batches of a training that was stopped there."
+    for file in sorted(out.glob('run-*.safetensors')):
+        with suppress(WeightsError, KeyError, TypeError):
+            return int(read_whole(file)[1]['training']['plan']['bs'])
+    return None
 
 def _halves_of(bs):
     sizes = iter([bs//2**k for k in range(1, bs.bit_length() + 1)])
@@ -179,7 +202,7 @@ def _train(folder, out, plan, bs):
         best = _all_layers(learn, plan, best)
     model = learn.export(out/'model.safetensors')
     result = _result(learn, plan, best, copies, doubts, time.perf_counter() - start)
-    page = report(learn, out/'report.html', _notes(folder, learn, plan, bs, result), copies, doubts)
+    page = report(learn, out/'report.html', _notes(folder, learn, plan, bs, best, result), copies, doubts)
     with whole_file(out/'result.json') as new:
         new.write_text(json.dumps({'folder': str(Path(folder).resolve()), **result}, indent=1), encoding='utf-8')
     _forget(out)
@@ -187,8 +210,9 @@ def _train(folder, out, plan, bs):
 
 def _forget(out):
     "Remove what was kept on the way."
-    for file in [*out.glob('run-*.safetensors'), *out.glob('best-*.safetensors')]:
-        file.unlink()
+    for stage in ('head', 'all'):
+        for name in (f'run-{stage}.0', f'run-{stage}.1', f'best-{stage}'):
+            (out/f'{name}.safetensors').unlink(missing_ok=True)
 
 def _metrics(data, plan):
     counts = np.bincount(data.val_y)
@@ -214,7 +238,8 @@ def _result(learn, plan, best, copies, doubts, seconds):
     cm, seen = interp.confusion_matrix(), np.bincount(data.trn_y, minlength=data.c)
     rows = zip(data.classes, seen.tolist(), cm.sum(1).tolist(), np.diag(cm).tolist())
     found = {'accuracy': float(interp.correct.mean()), 'log loss': float(interp.losses.mean()),
-             'best epoch': learn.history.index(best), 'history': learn.history, 'seconds': round(seconds, 1),
+             'best epoch': next((k for k, row in enumerate(learn.history) if row == best), None),
+             'history': learn.history, 'seconds': round(seconds, 1),
              'classes': {c: {'training': t, 'validation': v, 'right': r} for c, t, v, r in rows},
              'settings': {k: str(v) if isinstance(v, Path) else v for k, v in asdict(plan).items()},
              'imgcourse': imgcourse.__version__}
@@ -224,13 +249,14 @@ def _result(learn, plan, best, copies, doubts, seconds):
     return found
 
 # %% ../nbs/68_train.ipynb #48e55f14
-def _notes(folder, learn, plan, bs, result):
+def _notes(folder, learn, plan, bs, best, result):
     "Lines for the table at the top of the page."
     stages = f'{plan.epochs} epochs for the head, {plan.finetune} for all layers, batches of {bs}, seed {plan.seed}'
     more = [k for k in ('balance', 'smoothing', 'average', 'mix') if getattr(plan, k)]
     words = _net_words(plan.arch, plan.weights or _source_of(learn), plan.sz, plan.model_args)
     return {'folder': Path(folder).resolve(), 'net': words, 'settings': ', '.join([stages, *more]),
-            'kept': f'epoch {result["best epoch"]} of {len(learn.history)}', 'seconds': _seconds_of(result['seconds'])}
+            'kept': f'the epoch with {_metric(plan)} {best[_metric(plan)]:.4f}',
+            'seconds': _seconds_of(result['seconds'])}
 
 def _source_of(learn): return getattr(learn.backbone.model, 'weights_source', '')
 

@@ -55,6 +55,19 @@ def test_one_set_with_names_as_labels(same_few):
     assert not {data.val_ds.key(k) for k in range(6)} & {data.trn_ds.key(k) for k in range(18)}
 
 
+def test_numbers_as_labels_and_names_in_another_order(same_few):
+    "2 comes before 10; what is called dogs is dogs."
+    found = rows(same_few/'train')
+    plain = {**found, 'label': [(2, 10)[k] for k in found['label']]}
+    kinds = datasets.Features({'image': datasets.Image(), 'label': datasets.Value('int64')})
+    data = ImageClassifierData.from_datasets(datasets.Dataset.from_dict(plain, kinds), label='label', tfms=TFMS)
+    assert data.classes == ['2', '10'] and len(data.trn_y) + len(data.val_y) == 24
+    turned = datasets.Features({'image': datasets.Image(), 'label': datasets.ClassLabel(names=['dogs', 'cats'])})
+    other = datasets.Dataset.from_dict({**found, 'label': [1 - k for k in found['label']]}, turned)
+    data = ImageClassifierData.from_datasets(datasets.Dataset.from_dict(found, KINDS), other, tfms=TFMS)
+    assert np.array_equal(data.trn_y, data.val_y)
+
+
 def test_sets_that_cannot_be(same_few):
     ds = datasets.Dataset.from_dict(rows(same_few/'train'), KINDS)
     plain = ds.cast_column('label', datasets.Value('int64'))

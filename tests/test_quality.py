@@ -94,6 +94,27 @@ def test_copies_and_labels_are_found(doubtful):
     assert rows[rows.file.str.contains('again0')].predicted.item() == 'copy of cats10.jpg'
 
 
+def test_three_equal_files(tmp_path):
+    "All pairs of them are exact."
+    for c in ('cat', 'dog'):
+        (tmp_path/'set'/c).mkdir(parents=True)
+        for k in range(4):
+            draw_sketch(c, 80 + k, 96).save(tmp_path/'set'/c/f'{k}.png')
+    for name in ('a', 'b'):
+        shutil.copy(tmp_path/'set'/'cat'/'0.png', tmp_path/'set'/'cat'/f'{name}.png')
+    copies, _ = check_folder(tmp_path/'set')
+    assert copies.kind.tolist() == ['exact']*3
+
+
+def test_very_few_pictures(tmp_path):
+    for c in ('cat', 'dog'):
+        (tmp_path/'set'/c).mkdir(parents=True)
+        for k in range(2):
+            draw_sketch(c, 90 + k, 96).save(tmp_path/'set'/c/f'{k}.png')
+    copies, doubts = check_folder(tmp_path/'set')
+    assert len(copies) == len(doubts) == 0
+
+
 def test_arrays_cannot_be_checked():
     x = np.zeros((8, 16, 16, 3), np.uint8)
     part = x, np.arange(8) % 2

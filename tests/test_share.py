@@ -22,6 +22,7 @@ from imgcourse.export import Classifier
 from imgcourse.sketches import draw_sketch
 from imgcourse.sources import DownloadError
 from imgcourse.transforms import PictureTransform, validation_tfm
+from PIL import Image
 from test_site import CONTRAST, SIDEWAYS, WIDTHS
 from torch import nn
 
@@ -84,7 +85,7 @@ def test_a_net_for_the_browser_says_the_same(net, own, tmp_path):
 
 
 def test_a_net_that_rounds_badly_keeps_sixteen_bits(tmp_path):
-    "Weights of very different sizes in a channel are lost in eight bits."
+    "Weights of very different sizes in a channel are lost in eight bits; where sixteen are not enough, all are kept."
     class Steep(nn.Module):
         def __init__(self):
             super().__init__()
@@ -97,12 +98,56 @@ def test_a_net_that_rounds_badly_keeps_sixteen_bits(tmp_path):
     steep = Classifier(Steep(), [f'class {k}' for k in range(100)], validation_tfm([.5]*3, [.25]*3, 32, 32), (32, 32))
     file = share.write_net(steep, tmp_path/'steep.onnx')
     assert 2 < file.stat().st_size/(100*3*32*32) < 2.3, 'bytes for a weight'
+    check_close(steep, file)
+    steep.model.flat.weight.data.mul_(1e5)
+    steep.model.flat.bias.data.mul_(1e5)
+    steep.model.forward = lambda x: 4e-4*steep.model.flat(x.flatten(1) - x.flatten(1)[:, :1])
+    file = share.write_net(steep, tmp_path/'large.onnx')
+    assert 4 < file.stat().st_size/(100*3*32*32) < 4.3
+    check_close(steep, file)
+
+
+def check_close(net, file):
+    session = onnxruntime.InferenceSession(file, providers=['CPUExecutionProvider'])
+    for photo in share.photos_on_board().values():
+        logits = session.run(['logits'], {'pixels': net.tfm.sized(photo).permute(1, 2, 0)[None].numpy()})[0]
+        said = torch.from_numpy(logits).softmax(1)[0].numpy()
+        assert np.abs(said - probabilities(net, photo)).max() < .03
+
+
+def test_a_net_with_one_logit(tmp_path):
+    "Either class may win; where the net looked is drawn for the one that has."
+    torch.manual_seed(1)
+    head = nn.Sequential(nn.Flatten(), nn.Linear(8, 1))
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(3, 8, 8, 8)
+        def forward_features(self, x): return self.body(x)
+        def forward_head(self, x): return head(x.mean((2, 3)))
+        def forward(self, x): return self.forward_head(self.forward_features(x))
+    model, seen = Net(), set()
+    for sign in (1, -1):
+        head[1].bias.data.fill_(3.*sign)
+        net = share._placed(Classifier(model, ['a', 'b'], validation_tfm([.5]*3, [.25]*3, 32, 32), (32, 32)))
+        said = net.look(draw_sketch('cat', 1))
+        seen.add(int(np.argmax(said['probs'])))
+        assert sum(said['probs']) == pytest.approx(1) and said['probs'] == pytest.approx(
+            probabilities(net_alone(model), draw_sketch('cat', 1)).tolist(), abs=1e-5)
+        assert len(said['places']['values']) == 16 and 0 < min(said['places']['values']) <= 1
+    assert seen == {0, 1}
+
+
+def net_alone(model): return Classifier(model, ['a', 'b'], validation_tfm([.5]*3, [.25]*3, 32, 32), (32, 32))
 
 
 def test_a_folder_ready_to_publish(own, runtime, tmp_path):
     "It can be written again, and holds nothing that is not the page's."
-    for title in ('Mine', 'Cats & <dogs>'):
-        folder = share.publish(load_learner(own), tmp_path/'page', title, {'a sketch': draw_sketch('cat', 1)}, runtime)
+    see_through = draw_sketch('cat', 1).resize((1000, 900)).convert('RGBA')
+    two = {'one': see_through, 'two': see_through}
+    folder = share.publish(load_learner(own), tmp_path/'page', 'Mine', two, runtime)
+    assert (folder/'example-1.jpg').exists() and see_through.size == (1000, 900), 'what is given stays as it is'
+    share.publish(load_learner(own), folder, 'Cats & <dogs>', {'a sketch': draw_sketch('cat', 1)}, runtime)
     told = json.loads((folder/'net.json').read_text())
     assert told['classes'] == ['cats', 'dogs'] and told['prepare']['size'] == [64, 64]
     page = (folder/'index.html').read_text()
@@ -110,7 +155,30 @@ def test_a_folder_ready_to_publish(own, runtime, tmp_path):
     others = re.sub(r'https://imgcourse.github.io/imgcourse/|http.server|http-equiv', '', page)
     assert "default-src 'none'" in page and 'http' not in others
     names = {f.name for f in folder.iterdir()}
-    assert names == {'index.html', 'net.json', 'net.onnx', 'page.css', 'page.js', 'example-0.jpg', *share._runtime}
+    assert names == {'index.html', 'net.json', 'net.onnx', 'page.css', 'page.js', 'example-0.jpg', 'ort.wasm.min.js',
+                     'ort-wasm-simd-threaded.js', 'ort-wasm-simd-threaded.wasm'}, 'nothing that only some servers know'
+
+
+def test_pictures_of_one_name_are_all_offered(own, runtime, tmp_path):
+    files = [tmp_path/c/'1.png' for c in ('cats', 'dogs')]
+    for file, kind in zip(files, ('cat', 'dog')):
+        file.parent.mkdir()
+        draw_sketch(kind, 1).save(file)
+    folder = share.publish(load_learner(own), tmp_path/'page', examples=files, runtime=runtime)
+    assert len([*folder.glob('example-*.jpg')]) == 2 == (folder/'index.html').read_text().count('Ask about 1')
+    with pytest.raises(ValueError, match='a list of pictures'):
+        share.publish(load_learner(own), tmp_path/'page', examples=str(files[0]), runtime=runtime)
+
+
+def test_a_page_that_was_not_finished_is_written_again(own, runtime, tmp_path, monkeypatch):
+    def stop(*args): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(share, 'write_net', stop)
+        with pytest.raises(KeyboardInterrupt):
+            share.publish(load_learner(own), tmp_path/'page', runtime=runtime)
+    assert not (tmp_path/'page'/'index.html').exists()
+    share.publish(load_learner(own), tmp_path/'page', runtime=runtime)
+    assert (tmp_path/'page'/'index.html').exists()
 
 
 def test_what_cannot_be_published(own, net, runtime, tmp_path):
@@ -118,6 +186,7 @@ def test_what_cannot_be_published(own, net, runtime, tmp_path):
     mine = load_learner(own)
     (tmp_path/'full').mkdir()
     (tmp_path/'full'/'thesis.txt').write_text('mine')
+    (tmp_path/'full'/'net.json').write_text('{}')
     cases = [
         (dict(net=mine, folder=tmp_path/'full'), 'holds other files'),
         (dict(net=mine, folder=tmp_path/'new', examples=[tmp_path/'full'/'thesis.txt']), 'not a picture'),
@@ -217,6 +286,14 @@ def test_what_is_no_picture_is_said(page):
     assert code == 415 and 'not a picture' in text
     assert ask(page, b'')[0] == 413
     assert ask(page, b'x', Content_Length='999999999999')[0] == 413
+    assert ask(page, b'x', Content_Length='9'*5000)[0] == 413
+
+
+def test_what_goes_wrong_within_is_said(page, monkeypatch, capfd):
+    def fail(picture): raise RuntimeError('out of order')
+    monkeypatch.setattr(page.net, 'look', fail)
+    code, text = ask(page, as_png(draw_sketch('dog', 5)))
+    assert code == 500 and 'out of order' in text and 'Traceback' not in capfd.readouterr().err
 
 
 def test_a_port_that_is_taken(own, monkeypatch, capsys):
@@ -224,8 +301,9 @@ def test_a_port_that_is_taken(own, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(share.PageServer, 'serve_forever', lambda server: seen.append(server.server_port))
     with share.PageServer(load_learner(own)) as taken:
-        share.serve(load_learner(own), port=min(taken.server_port, 65_000), show=False)
-    assert seen and f'127.0.0.1:{seen[0]}' in capsys.readouterr().out
+        monkeypatch.setattr(share, 'check_number', lambda port, *args, **kwargs: port)
+        share.serve(load_learner(own), port=taken.server_port, show=False)
+        assert seen and taken.server_port not in seen and f'127.0.0.1:{seen[0]}' in capsys.readouterr().out
 
 
 # ---- in a browser
@@ -308,7 +386,44 @@ def test_a_net_of_ones_own_in_a_browser(browser, published, own, tmp_path):
     for file, row in zip(files, rows):
         there = dict(zip(mine.classes, probabilities(mine, file)))
         assert abs(float(row['probability']) - there[row['class']]) < .03 and row['second_class'] in there
-    assert rows[-1]['probability'] == '' and 'cannot read it' in rows[-1]['class']
+    assert rows[-1]['probability'] == rows[-1]['class'] == '' and 'cannot read it' in rows[-1]['fault']
+
+
+@pytest.mark.e2e
+def test_pictures_as_cameras_make_them(browser, published, own, tmp_path):
+    "Upright, lying, turned by EXIF, large, see-through; what is too thin is refused, and nothing stale is shown."
+    root, mine = tmp_path, load_learner(own)
+    scene = draw_sketch('dog', 7, 400)
+    scene.resize((300, 700)).save(root/'tall.png')
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene.resize((640, 400)).save(root/'turned.jpg', exif=exif, quality=95)
+    scene.resize((1500, 1100)).save(root/'large.png')
+    clear = scene.convert('RGBA')
+    clear.putalpha(Image.linear_gradient('L').resize(clear.size))
+    clear.save(root/'clear.png')
+    with opened(browser, f'{published[1]}own/') as tab:
+        for k, name in enumerate(('tall.png', 'turned.jpg', 'large.png', 'clear.png'), 1):
+            tab.set_input_files('#files', root/name)
+            said = answered(tab, k)
+            there = dict(zip(mine.classes, probabilities(mine, root/name)))
+            assert all(abs(said[c] - p) < .03 for c, p in there.items()), name
+        Image.new('RGB', (600, 3)).save(root/'thin.png')
+        tab.set_input_files('#files', root/'thin.png')
+        tab.wait_for_selector('body[data-asked="5"]')
+        assert 'pixels' in tab.inner_text('#status') and tab.locator('#answer').is_hidden()
+
+
+@pytest.mark.e2e
+def test_a_table_stays_when_a_single_picture_follows(browser, published, tmp_path):
+    files = [tmp_path/f'{k}.png' for k in range(3)]
+    for k, file in enumerate(files):
+        draw_sketch('cat', k).save(file)
+    with opened(browser, f'{published[1]}own/') as tab:
+        tab.set_input_files('#files', files)
+        tab.set_input_files('#files', files[0])
+        tab.wait_for_selector('body[data-asked="2"]', timeout=60_000)
+        assert tab.locator('#table tbody tr').count() == 3 and tab.locator('#save').is_enabled()
 
 
 @pytest.mark.e2e

@@ -123,7 +123,7 @@ def test_a_class_in_one_table():
     assert rows['fit'].endswith('(In place of that of [02 three lines](02_three_lines.ipynb).) |')
     assert {name for name, row in rows.items() if 'In place of' in row} == {'fit', 'param_groups'}
     public = {name for name, member in vars(Learner).items() if name[0] != '_'}
-    assert public - {'default_cbs', 'models_path'} == rows.keys()
+    assert public - {'default_cbs', 'defaults', 'models_path'} == rows.keys()
 
 
 @pytest.mark.parametrize('cls', [Learner, ConvLearner, ImageClassifierData], ids=lambda cls: cls.__name__)

@@ -13,7 +13,7 @@ import pytest
 from imgcourse import train
 from imgcourse.cli import main
 from imgcourse.export import load_learner
-from imgcourse.learner import Callback, ConvLearner
+from imgcourse.learner import Callback, ConvLearner, MemoryTooSmall
 from imgcourse.train import train_folder
 
 LEFT = ['model.safetensors', 'report.html', 'result.json', 'train.log']
@@ -164,6 +164,41 @@ def test_leaks_are_in_the_report(few, tmp_path):
     assert result_of(tmp_path/'out')['copies in both parts'] == 1
 
 
+def test_a_failing_fine_tuning_does_not_lose_the_head(few, tmp_path, monkeypatch, capsys):
+    real, stages = train._stage, iter([False, True])
+    def stage(learn, *args):
+        if next(stages):
+            raise FloatingPointError('no number')
+        return real(learn, *args)
+    monkeypatch.setattr(train, '_stage', stage)
+    model, _, right = train_folder(few, tmp_path/'out', sz=64, epochs=2, finetune=1, check=False)
+    assert 'the net from before is kept' in capsys.readouterr().out and load_learner(model) and right > .5
+
+
+def test_files_of_the_user_stay(few, tmp_path):
+    (tmp_path/'out').mkdir()
+    (tmp_path/'out'/'best-mine.safetensors').write_text('dear')
+    train_folder(few, tmp_path/'out', sz=32, epochs=1, check=False)
+    assert (tmp_path/'out'/'best-mine.safetensors').read_text() == 'dear'
+
+
+def test_batches_as_the_memory_allows_go_on(few, tmp_path, monkeypatch):
+    "With the size that was found."
+    def stop(*args): raise KeyboardInterrupt
+    def small(learn, *args, **options):
+        if learn.data.bs > 8:
+            raise MemoryTooSmall(learn.data.bs, RuntimeError('CUDA out of memory.'))
+        return real(learn, *args, **options)
+    real = ConvLearner.fit_one_cycle
+    with monkeypatch.context() as m:
+        m.setattr(ConvLearner, 'fit_one_cycle', small)
+        m.setattr(train, '_doubts', stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_folder(few, tmp_path/'out', sz=32, epochs=2, bs=None)
+    train_folder(few, tmp_path/'out', sz=32, epochs=2, bs=None)
+    assert 'batches of 8' in (tmp_path/'out'/'report.html').read_text()
+
+
 # ---- from the command line
 def test_the_command_goes_on(few, tmp_path, monkeypatch, capsys):
     "With the folder that is named, or with the last one."
@@ -177,6 +212,12 @@ def test_the_command_goes_on(few, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert 'all 2 epochs are done' in said and 'imgcourse serve imgcourse-net/model.safetensors' in said
     assert sorted(f.name for f in tmp_path.iterdir() if 'net' in f.name) == ['imgcourse-net']
+    with monkeypatch.context() as m: # between the net and the page
+        m.setattr(train, 'report', stop)
+        assert main(['train', str(few), '--size', '32', '--epochs', '1', '--out', 'x']) == 130
+    assert main(['train', str(few), '--size', '32', '--epochs', '1', '--out', 'x']) == 0
+    assert main(['train', str(few), '--size', '32', '--epochs', '1', '--out', 'x']) == 2
+    assert 'holds a model already' in capsys.readouterr().err
     assert main(['train', str(few), '--resume']) == 2
     assert 'No training was stopped here' in capsys.readouterr().err
 
