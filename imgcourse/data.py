@@ -179,7 +179,7 @@ def class_counts(self: ImageClassifierData) -> 'pd.DataFrame': # a row for each 
     import pandas as pd
     def count(y): return y.sum(0).astype(int) if self.several else np.bincount(y, minlength=self.c)
     counts = {'train': count(self.trn_y), 'valid': count(self.val_y)}
-    return pd.DataFrame(counts, index=self.classes)
+    return pd.DataFrame(counts, index=pd.Index(self.classes, dtype=object))
 
 @patch
 def names_of(

@@ -195,7 +195,8 @@ def top(
     import pandas as pd
     probs = np.exp(self.predict([picture])[0])
     best = np.argsort(-probs, kind='stable')[:k]
-    return pd.DataFrame({'class': [self.classes[c] for c in best], 'probability': probs[best]})
+    names = pd.Series([self.classes[c] for c in best], dtype=object) # they may hold bytes that are no text
+    return pd.DataFrame({'class': names, 'probability': probs[best]})
 
 # %% ../nbs/58_export.ipynb #35bfdd65
 @patch

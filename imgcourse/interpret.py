@@ -132,11 +132,12 @@ def most_confused(
 ) -> 'pd.DataFrame':
     "The pairs of classes that are mixed up most often."
     import pandas as pd
-    cm, names = self.confusion_matrix(), np.array(self.data.classes)
+    cm, names = self.confusion_matrix(), np.array(self.data.classes, dtype=object)
     wrong = np.where(np.eye(self.data.c, dtype=bool), 0, cm)
     actual, predicted = np.unravel_index(np.argsort(-wrong, axis=None, kind='stable')[:n], cm.shape)
     times = wrong[actual, predicted]
-    rows = pd.DataFrame({'actual': names[actual], 'predicted': names[predicted], 'times': times,
+    def text(words): return pd.Series(words, dtype=object) # names may hold bytes that are no text
+    rows = pd.DataFrame({'actual': text(names[actual]), 'predicted': text(names[predicted]), 'times': times,
                          'share': times/cm.sum(1).clip(1)[actual]})
     return rows[times > 0]
 
