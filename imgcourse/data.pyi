@@ -2,7 +2,6 @@
 import numpy as np
 import pandas as pd
 from collections.abc import Callable, Sequence
-from datasets import Dataset, DatasetDict
 from imgcourse.batches import Part, PictureDataset
 from pathlib import Path
 from typing import Any, Literal
@@ -131,8 +130,8 @@ class ImageClassifierData:
     @classmethod
     def from_datasets(
         cls,
-        source: Dataset | DatasetDict,
-        valid: Dataset | None = None,
+        source: Any,
+        valid: Any = None,
         image: str | None = None,
         label: str | None = None,
         bs: int = 64,

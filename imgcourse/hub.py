@@ -11,7 +11,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
@@ -20,8 +20,6 @@ from .data import ImageClassifierData
 from .export import load_learner
 from .learner import Learner
 from .pictures import read_picture
-if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
 
 # %% ../nbs/69_hub.ipynb #6969a027
 class RowDataset(PictureDataset):
@@ -78,8 +76,8 @@ def _two_parts(source, valid, valid_pct, seed):
 @patch(cls_method=True)
 def from_datasets(
     cls: ImageClassifierData,
-    source: 'Dataset | DatasetDict', # of the library `datasets`: `load_dataset('beans')`, say
-    valid: 'Dataset | None' = None, # to check with; None: the part that is called so, or one that is set aside
+    source: Any, # a `Dataset` or `DatasetDict` of the library `datasets`: `load_dataset('beans')`, say
+    valid: Any = None, # a `Dataset` to check with; None: the part that is called so, or one that is set aside
     image: str | None = None, # the column of pictures; None: the first of that kind
     label: str | None = None, # the column of labels; None: the first of that kind
     bs: int = 64, # pictures in a batch
