@@ -135,7 +135,7 @@ class Learner:
         accumulate: int = 1, # how many batches make a step of the optimizer
     ):
         usual_loss, usual_metrics = self.defaults[data.several]
-        loss_fn, metrics = loss_fn or usual_loss, usual_metrics if metrics is None else metrics
+        loss_fn, metrics = (usual_loss if loss_fn is None else loss_fn), (usual_metrics if metrics is None else metrics)
         self.metrics, cbs = _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate)
         self.full, self.data, self.opt_fn, self.loss_fn = model, data, opt_fn, loss_fn
         default = [kind for kind in self.default_cbs if not any(isinstance(cb, kind) for cb in cbs)]
@@ -776,7 +776,8 @@ def pretrained(
     ps = [*[.25]*len(xtra_fc), .5] if ps is None else listed(ps)
     _check_dropouts(xtra_fc, ps)
     usual_loss, usual_metrics = cls.defaults[data.several]
-    _at_the_door(metrics or usual_metrics, opt_fn, loss_fn or usual_loss, cbs, precision, accumulate)
+    told_metrics, told_loss = metrics or usual_metrics, usual_loss if loss_fn is None else loss_fn
+    _at_the_door(told_metrics, opt_fn, told_loss, cbs, precision, accumulate)
     _check_data(arch, data)
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode():

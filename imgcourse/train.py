@@ -23,7 +23,7 @@ from .interpret import Interpretation
 from .learner import Callback, ConvLearner, MemoryTooSmall, accuracy, set_seed
 from .own import read_folder
 from .pictures import check_number
-from .quality import doubtful_labels, same_pictures
+from .quality import doubtful_labels, same_pictures, whole_features
 from .recipes import Average, Mix, Track, WeightedLoss, balanced_accuracy
 from .report import report
 from .schedule import EarlyStopping, SaveBest
@@ -225,9 +225,8 @@ def _loss(data, plan):
 
 # %% ../nbs/68_train.ipynb #74c09cf6
 def _doubts(learn):
-    "Copies and labels in doubt, by the features that are there; what cannot be looked at, is not."
-    sets = learn.feature_sets(learn.data.fix_ds, learn.data.val_ds)
-    feats = torch.cat([torch.from_numpy(s.feats[:]) for s in sets])
+    "Copies and labels in doubt, by the features that are there."
+    feats = whole_features(learn.data, learn.backbone)
     return same_pictures(learn.data, feats), doubtful_labels(learn.data, learn.backbone)
 
 def _plain(plan): return {k: v for k, v in asdict(plan).items() if isinstance(v, (str, int, float, bool))}
