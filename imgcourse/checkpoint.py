@@ -166,7 +166,7 @@ class Checkpoint(Callback):
         self.part = check_number(part, 'part', 'a part of the time', most=1, above=True)
 
     def before_fit(self, learn):
-        self.slot, self.number, self.due, self.skip, self.start, self.kept = 0, 0, 0, 0, 0, None
+        self.slot, self.number, self.due, self.skip, self.start, self.kept, self.done = 0, 0, 0, 0, 0, None, False
         self.run_plan = json.loads(json.dumps(_plan_of(learn)))
         found = [(kept[1]['number'], slot, kept) for slot in (0, 1) if (kept := self.read(learn, slot))]
         if found:
@@ -207,10 +207,10 @@ def go_on(
     learn.load(f'{self.name}.{slot}')
     self.number, self.slot, self.kept, learn.epoch, self.skip = number, slot, kept, about['epoch'], about['batch']
     learn.sampler.seed = about['seed']
-    where = f'epoch {learn.epoch}, batch {self.skip}.'
-    if learn.epoch == learn.n_epochs:
+    where, self.done = f'epoch {learn.epoch}, batch {self.skip}.', learn.epoch == learn.n_epochs
+    if self.done:
         self.put_back(learn)
-        where = f'all {learn.epoch} epochs are done, its weights are loaded.'
+        where = 'it had come to its end, its weights are loaded.'
     learn.accelerator.print(f'Going on with the run {self.name!r}: {where}')
 
 # %% ../nbs/56_checkpoints.ipynb #8204247d
@@ -297,9 +297,9 @@ def put_back(self: Checkpoint, learn: Learner) -> None:
     self.kept = None
 
 @patch
-def after_epoch(self: Checkpoint, learn: Learner) -> None:
-    "Write at the end of the last epoch."
-    if learn.epoch + 1 == learn.n_epochs:
+def after_fit(self: Checkpoint, learn: Learner) -> None:
+    "Write at the end, also where a callback has ended the training early."
+    if learn.epoch == learn.n_epochs and not self.done:
         self.write(learn, learn.n_epochs, 0)
 
 @patch

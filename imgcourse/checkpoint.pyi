@@ -24,6 +24,7 @@ class Checkpoint(Callback):
     skip: Any
     start: Any
     kept: tuple | None
+    done: bool
     def __init__(self, name: str = 'run', part: float = 0.05) -> None: ...
     def before_fit(self, learn): ...
     def file(self, learn, slot): ...
@@ -36,8 +37,8 @@ class Checkpoint(Callback):
         """Put back what was kept, before the first batch; later write, when it is time."""
     def put_back(self, learn: Learner) -> None:
         """Put back what callbacks, optimizer and random numbers were."""
-    def after_epoch(self, learn: Learner) -> None:
-        """Write at the end of the last epoch."""
+    def after_fit(self, learn: Learner) -> None:
+        """Write at the end, also where a callback has ended the training early."""
     def write(self, learn: Learner, epoch: int, batch: int) -> None:
         """Write to the place that was not written last (of several processes only the first does); but never weights
         that are not numbers."""

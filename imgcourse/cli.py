@@ -231,9 +231,12 @@ def _train_on(
         raise ValueError(f'{out} holds a model already; name another folder with --out')
     if cpu:
         os.environ['ACCELERATE_USE_CPU'] = 'true'
+    from accelerate import Accelerator
+    from accelerate.utils import broadcast_object_list
     from imgcourse.all import train_folder # which imports faster than the module alone
-    is_new = not (out and Path(out).exists())
-    out = out or (_stopped_folder() if resume else _new_folder())
+    is_new, first = not (out and Path(out).exists()), Accelerator().is_main_process
+    if not out: # the first of several processes chooses a folder for all of them
+        out, = broadcast_object_list([(_stopped_folder if resume else _new_folder)() if first else None])
     try:
         model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
     except BaseException:
@@ -243,9 +246,10 @@ def _train_on(
         if _is_stopped(Path(out)):
             print(f'What it has learned so far is in {out}: the same command with --out {out} goes on', flush=True)
         raise
-    print(f'\n{accuracy:.1%} of the validation pictures are recognized.')
-    print(f'model:  {model}\nreport: {page}\nrecord: {page.with_name("result.json")}')
-    print(f'ask it: imgcourse predict {model} PICTURE\nshow it: imgcourse serve {model}')
+    Accelerator().print(
+        f'\n{accuracy:.1%} of the validation pictures are recognized.\nmodel:  {model}\nreport: {page}\n'
+        f'record: {page.with_name("result.json")}\nask it: imgcourse predict {model} PICTURE\n'
+        f'show it: imgcourse serve {model}')
     return 0
 
 # %% ../nbs/91_command.ipynb #2a84fddf

@@ -134,10 +134,8 @@ class Learner:
         precision: str | None = None, # 'no', 'bf16', 'fp16'; None: what `accelerate launch` says
         accumulate: int = 1, # how many batches make a step of the optimizer
     ):
-        usual_loss, usual_metrics = self.defaults[data.several]
-        loss_fn, metrics = (usual_loss if loss_fn is None else loss_fn), (usual_metrics if metrics is None else metrics)
-        self.metrics, cbs = _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate)
-        self.full, self.data, self.opt_fn, self.loss_fn = model, data, opt_fn, loss_fn
+        self.loss_fn, self.metrics, cbs = _at_the_door(data, loss_fn, metrics, opt_fn, cbs, precision, accumulate)
+        self.full, self.data, self.opt_fn = model, data, opt_fn
         default = [kind for kind in self.default_cbs if not any(isinstance(cb, kind) for cb in cbs)]
         self.cbs, self.history = [*(kind() for kind in default), *cbs], []
         self.precision, self.accumulate, self.models_path = precision, accumulate, Path('models')
@@ -175,11 +173,14 @@ def _checked_metrics(metrics):
         raise ValueError(f'Each metric needs a name of its own; set `__name__`: {names}')
     return dict(zip(names, metrics))
 
-def _at_the_door(metrics, opt_fn, loss_fn, cbs, precision, accumulate):
-    "Checks what a learner is made of. The metrics by name, and the callbacks."
+def _at_the_door(data, loss_fn, metrics, opt_fn, cbs, precision, accumulate):
+    "Checks what a learner is made of. The loss, the metrics by name, and the callbacks."
+    usual_loss, usual_metrics = Learner.defaults[data.several]
+    loss_fn = usual_loss if loss_fn is None else loss_fn
+    metrics = usual_metrics if metrics is None else listed(metrics)
     _check_functions(loss_fn, opt_fn)
     _check_settings(precision, accumulate)
-    return _checked_metrics(listed(metrics)), in_order(cbs)
+    return loss_fn, _checked_metrics(metrics), in_order(cbs)
 
 # %% ../nbs/02_three_lines.ipynb #dc65df4d
 @patch
@@ -280,6 +281,7 @@ def epochs(self: Learner) -> None:
             self.call('after_epoch')
             self.epoch += 1
     except StopFit as e:
+        self.epoch = self.n_epochs # nothing is left to be done
         if str(e):
             self.accelerator.print(e)
     finally:
@@ -775,9 +777,7 @@ def pretrained(
     xtra_fc = [512] if xtra_fc is None else listed(xtra_fc)
     ps = [*[.25]*len(xtra_fc), .5] if ps is None else listed(ps)
     _check_dropouts(xtra_fc, ps)
-    usual_loss, usual_metrics = cls.defaults[data.several]
-    told_metrics, told_loss = metrics or usual_metrics, usual_loss if loss_fn is None else loss_fn
-    _at_the_door(told_metrics, opt_fn, told_loss, cbs, precision, accumulate)
+    _at_the_door(data, loss_fn, metrics, opt_fn, cbs, precision, accumulate)
     _check_data(arch, data)
     backbone = create_backbone(arch, weights, **model_args)
     with torch.inference_mode():

@@ -58,11 +58,11 @@ class Learner:
     default_cbs: list
     defaults: dict
     record: Any
+    loss_fn: Any
     metrics: Any
     full: nn.Module
     data: ImageClassifierData
     opt_fn: Callable
-    loss_fn: Any
     cbs: list
     history: list
     precision: str | None
@@ -76,7 +76,7 @@ class Learner:
     dls: Any
     run_cbs: list[Callback]
     n_epochs: int
-    epoch: int
+    epoch: Any
     training: bool
     dl: Any
     i: Any

@@ -19,7 +19,6 @@ from .batches import FileDataset, folders_of_parts, split_folder
 from .breeds import show_lists
 from .data import ImageClassifierData
 from .files import whole_file
-from .interpret import Interpretation
 from .learner import Callback, Learner, StopFit
 from .live import show_widget
 from .nets import KerasNet, check_shape, classifier
@@ -173,20 +172,19 @@ def _check_files(ds):
 
 # %% ../nbs/08_own_classes.ipynb #b7860944
 class Cleaner:
-    """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of
-    another class. It is a list; files are touched by `apply` alone."""
+    """Suspicious pictures, and what is to become of each: 'keep', 'delete', or the name of another class. It is a list;
+    files are touched by `apply` alone. Raises `ValueError` for data that are no files."""
     def __init__(
         self,
-        interp: Interpretation, # of data from files
-        n: int = 8, # how many pictures
-        # instead of those with the largest losses these; columns: file, actual, predicted, probability (see `to_clean`)
-        rows: 'pd.DataFrame | None' = None,
+        data: ImageClassifierData, # what the pictures belong to
+        # from `interp.top_losses(n)` or `to_clean`; columns: file, actual, predicted, probability
+        rows: 'pd.DataFrame',
     ):
-        _check_files(interp.data.val_ds)
-        if taken := {'keep', 'delete'} & set(interp.data.classes):
+        _check_files(data.val_ds)
+        if taken := {'keep', 'delete'} & set(data.classes):
             raise ValueError(f'A class is named {taken.pop()!r}, which says here what is to become of a picture; give '
                              'its folder another name')
-        self.classes, self.rows = interp.data.classes, interp.top_losses(n) if rows is None else rows.head(n)
+        self.classes, self.rows = data.classes, rows
         self.choice = dict.fromkeys(self.rows.file, 'keep') # of each file
 
 @patch

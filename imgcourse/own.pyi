@@ -3,7 +3,6 @@ import numpy as np
 import pandas as pd
 from collections.abc import Callable
 from imgcourse.data import ImageClassifierData
-from imgcourse.interpret import Interpretation
 from imgcourse.learner import Callback, Learner
 from imgcourse.nets import KerasNet
 from pathlib import Path
@@ -58,12 +57,12 @@ def label_suspects(
     from it (Northcutt, Jiang and Chuang 2021). Raises `ValueError` for data that are no files."""
 
 class Cleaner:
-    """The validation pictures with the largest losses, and what is to become of each: 'keep', 'delete', or the name of
-    another class. It is a list; files are touched by `apply` alone."""
+    """Suspicious pictures, and what is to become of each: 'keep', 'delete', or the name of another class. It is a list;
+    files are touched by `apply` alone. Raises `ValueError` for data that are no files."""
     choice: Any
     classes: Any
-    rows: Any
-    def __init__(self, interp: Interpretation, n: int = 8, rows: pd.DataFrame | None = None) -> None: ...
+    rows: pd.DataFrame
+    def __init__(self, data: ImageClassifierData, rows: pd.DataFrame) -> None: ...
     def changes(self) -> pd.DataFrame:
         """What is not to be kept as it is. Raises `ValueError` for a choice that cannot be."""
     def show(self) -> None:

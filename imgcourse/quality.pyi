@@ -8,8 +8,8 @@ from imgcourse.features import Backbone
 from pathlib import Path
 
 __all__ = [
-    'nearest', 'small_copies', 'likeness', 'same_pictures', 'doubtful_labels', 'whole_features', 'check_folder',
-    'to_clean',
+    'nearest', 'small_copies', 'likeness', 'same_pictures', 'doubtful_labels', 'whole_features', 'in_doubt',
+    'check_folder', 'to_clean',
 ]
 
 def nearest(feats: torch.Tensor, k: int = 5, least: float = 0.7) -> np.ndarray:
@@ -29,6 +29,9 @@ def doubtful_labels(data: ImageClassifierData, backbone: Backbone, epochs: int =
 
 def whole_features(data: ImageClassifierData, backbone: Backbone) -> torch.Tensor:
     """The stored features of the training pictures and then of those for validation; what is missing is computed."""
+
+def in_doubt(data: ImageClassifierData, backbone: Backbone) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Copies, and labels in doubt. Raises `ValueError` for data that are no files."""
 
 def check_folder(folder: str | Path, seed: int = 42, on_error: str = 'raise') -> tuple[pd.DataFrame, pd.DataFrame]:
     """Copies, and labels in doubt, among the pictures of a folder. Raises what `read_folder` does."""

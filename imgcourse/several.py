@@ -77,7 +77,7 @@ def f1(
     preds: torch.Tensor, # logprobs of the labels `(n, classes)`
     targs: torch.Tensor, # 0 or 1 `(n, classes)`
 ) -> torch.Tensor: # 0 to 1
-    "The mean of the labels' F1, where a label is given if its probability is at least 0.5; torchmetrics computes it."
+    "The mean of the labels' F1, where a label is given if its probability is above 0.5; torchmetrics computes it."
     from torchmetrics.functional.classification import multilabel_f1_score
     return multilabel_f1_score(preds.exp(), targs.int(), num_labels=targs.shape[1])
 
@@ -113,7 +113,7 @@ def label_table(
     if not data.several or np.shape(log_preds) != data.val_y.shape:
         raise ValueError(f'{len(data.val_y)} pictures with several labels need logprobs of each, not '
                          f'{np.shape(log_preds)}')
-    given, has = np.exp(log_preds) >= np.broadcast_to(thresholds, data.c), data.val_y > 0
+    given, has = np.exp(log_preds) > np.broadcast_to(thresholds, data.c), data.val_y > 0
     right = (given & has).sum(0)
     table = pd.DataFrame({'pictures': has.sum(0), 'given': given.sum(0), 'right': right}, index=data.classes)
     table['precision'] = right/table.given.clip(lower=1)

@@ -22,8 +22,7 @@ class SeveralLoss:
         """The logprob of each label."""
 
 def f1(preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor:
-    """The mean of the labels' F1, where a label is given if its probability is at least 0.5; torchmetrics computes
-    it."""
+    """The mean of the labels' F1, where a label is given if its probability is above 0.5; torchmetrics computes it."""
 
 def best_thresholds(log_preds: np.ndarray, y: np.ndarray) -> np.ndarray:
     """From which probability on each label is best given: where its F1 is the highest."""

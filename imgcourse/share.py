@@ -23,7 +23,6 @@ import imgcourse
 from .export import Classifier
 from .features import Backbone
 from .files import cache_dir, printable, whole_file
-from .learner import logprobs
 from .pictures import as_picture, check_number, picture_suffixes, read_picture
 from .sources import DownloadError, download
 
@@ -125,21 +124,21 @@ def write_net(
                 shutil.copyfile(whole, new)
                 if least:
                     shrink_weights(new, least)
-                if _farthest(new, whole) <= .03:
+                if _farthest(net, new, whole) <= .03:
                     break
         finally:
             whole.unlink()
     return file
 
-def _farthest(file, other):
-    "How far apart two nets are in a probability, at most, on the photos on board and on pictures of nothing."
+def _farthest(net, file, other):
+    "How far apart two files of a net are in a probability, at most, on the photos on board and on pictures of nothing."
     import onnxruntime
     sessions = [onnxruntime.InferenceSession(f, providers=['CPUExecutionProvider']) for f in (file, other)]
     shape = sessions[0].get_inputs()[0].shape[1:]
     photos = [np.array(p.resize((shape[1], shape[0]))) for p in photos_on_board().values()]
     pictures = np.stack([*photos, *np.random.RandomState(0).randint(0, 256, [4, *shape])]).astype(np.uint8)
     said = [torch.from_numpy(s.run(['logits'], {'pixels': pictures})[0]) for s in sessions]
-    return float((logprobs(said[0]).exp() - logprobs(said[1]).exp()).abs().max())
+    return float((net.to_logprobs(said[0]).exp() - net.to_logprobs(said[1]).exp()).abs().max())
 
 # %% ../nbs/61_share.ipynb #c411e08d
 def _preparation(net):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np, torch
 import torch.nn.functional as F
 from functools import partial
+from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size
 import imgcourse
 from .export import net_config
@@ -23,7 +24,7 @@ from .interpret import Interpretation
 from .learner import Callback, ConvLearner, MemoryTooSmall, accuracy, set_seed
 from .own import read_folder
 from .pictures import check_number
-from .quality import doubtful_labels, same_pictures, whole_features
+from .quality import in_doubt
 from .recipes import Average, Mix, Track, WeightedLoss, balanced_accuracy
 from .report import report
 from .schedule import EarlyStopping, SaveBest
@@ -113,34 +114,36 @@ def _metric(plan): return 'balanced_accuracy' if plan.balance else 'accuracy'
 def _rank(row, plan): return row[_metric(plan)], -row['validation loss']
 
 def _stage(learn, plan, name, n, lr, cbs=()):
-    "Train for n epochs, and put back the best of them; its row of `learn.history`."
+    "Train for n epochs, and put back the best of them; its number in `learn.history`."
     before, more = len(learn.history), [EarlyStopping(plan.patience)] if plan.patience else []
     more += [Average()] if plan.average else []
     if plan.tracker:
         more.append(Track(plan.tracker, settings=_plain(plan), folder=learn.models_path/'runs'))
     log, best = _Log(learn.models_path/'train.log'), SaveBest(f'best-{name}', _metric(plan))
     learn.fit_one_cycle(n, lr, cbs=[best, log, *more, *cbs], resume=False if plan.average else f'run-{name}')
+    learn.accelerator.wait_for_everyone() # of several processes the first one writes
     learn.load(f'best-{name}')
-    rows = learn.history[before:] or learn.history
-    return max(rows, key=lambda row: _rank(row, plan))
+    return max(range(before, len(learn.history)), key=lambda k: _rank(learn.history[k], plan))
 
 # %% ../nbs/68_train.ipynb #9f0bb408
 def _all_layers(learn, plan, before):
-    "Let all layers learn; if that does not help, put back what was there. The row of what is kept."
+    "Let all layers learn; if that does not help, put back what was there. The number of the epoch that is kept."
     learn.unfreeze()
     mix = [Mix(plan.mix)] if plan.mix else []
     try:
-        row = _stage(learn, plan, 'all', plan.finetune, slice(1e-4, 2e-3), [BnFreeze(), *mix])
+        best = _stage(learn, plan, 'all', plan.finetune, slice(1e-4, 2e-3), [BnFreeze(), *mix])
     except FloatingPointError:
         learn.load('best-head')
-        print('With all layers the loss was no longer a number: the net from before is kept', flush=True)
+        _say('With all layers the loss was no longer a number: the net from before is kept')
         return before
-    if _rank(row, plan) >= _rank(before, plan):
-        return row
+    now, then = (_rank(learn.history[k], plan) for k in (best, before))
+    if now >= then:
+        return best
     learn.load('best-head')
-    (now, _), (then, _) = _rank(row, plan), _rank(before, plan)
-    print(f'With all layers it was no better ({now:.4f}, before {then:.4f}): the net from before is kept', flush=True)
+    _say(f'With all layers it was no better ({now[0]:.4f}, before {then[0]:.4f}): the net from before is kept')
     return before
+
+def _say(text): Accelerator().print(text, flush=True)
 
 # %% ../nbs/68_train.ipynb #8e1cd164
 def train_folder(
@@ -179,7 +182,7 @@ def _halves_of(bs):
         size = next(sizes)
         if size < 2: # batch norm cannot take the variance of one
             raise # what was said of the last size
-        print(f'The memory is too small for that; batches of {size} now', flush=True)
+        _say(f'The memory is too small for that; batches of {size} now')
         return size
     return half
 
@@ -189,7 +192,7 @@ def _train(folder, out, plan, bs):
     set_seed(plan.seed)
     tfms = tfms_from_model(plan.arch, plan.sz, aug_tfms=transforms_side_on, max_zoom=1.1)
     data = read_folder(folder, bs, tfms, plan.seed, plan.on_error, plan.valid, plan.valid_pct)
-    print(data, flush=True)
+    _say(data)
     out.mkdir(parents=True, exist_ok=True)
     learn = ConvLearner.pretrained(
         plan.arch, data, precompute=True, weights=plan.weights, metrics=_metrics(data, plan), loss_fn=_loss(data, plan),
@@ -197,7 +200,7 @@ def _train(folder, out, plan, bs):
     learn.models_path = out
     net_config(learn) # what cannot be exported is better refused before the training
     best = _stage(learn, plan, 'head', plan.epochs, .01)
-    copies, doubts = _doubts(learn) if plan.check else (None, None)
+    copies, doubts = in_doubt(data, learn.backbone) if plan.check else (None, None)
     if plan.finetune:
         best = _all_layers(learn, plan, best)
     model = learn.export(out/'model.safetensors')
@@ -205,12 +208,13 @@ def _train(folder, out, plan, bs):
     page = report(learn, out/'report.html', _notes(folder, learn, plan, bs, best, result), copies, doubts)
     with whole_file(out/'result.json') as new:
         new.write_text(json.dumps({'folder': str(Path(folder).resolve()), **result}, indent=1), encoding='utf-8')
+    learn.accelerator.wait_for_everyone()
     _forget(out)
     return model, page, result['accuracy']
 
 def _forget(out):
     "Remove what was kept on the way."
-    for stage in ('head', 'all'):
+    for stage in ('all', 'head'): # what tells that it was stopped comes last
         for name in (f'run-{stage}.0', f'run-{stage}.1', f'best-{stage}'):
             (out/f'{name}.safetensors').unlink(missing_ok=True)
 
@@ -224,11 +228,6 @@ def _loss(data, plan):
     return partial(F.cross_entropy, label_smoothing=plan.smoothing) if plan.smoothing else F.cross_entropy
 
 # %% ../nbs/68_train.ipynb #74c09cf6
-def _doubts(learn):
-    "Copies and labels in doubt, by the features that are there."
-    feats = whole_features(learn.data, learn.backbone)
-    return same_pictures(learn.data, feats), doubtful_labels(learn.data, learn.backbone)
-
 def _plain(plan): return {k: v for k, v in asdict(plan).items() if isinstance(v, (str, int, float, bool))}
 
 def _result(learn, plan, best, copies, doubts, seconds):
@@ -237,10 +236,9 @@ def _result(learn, plan, best, copies, doubts, seconds):
     cm, seen = interp.confusion_matrix(), np.bincount(data.trn_y, minlength=data.c)
     rows = zip(data.classes, seen.tolist(), cm.sum(1).tolist(), np.diag(cm).tolist())
     found = {'accuracy': float(interp.correct.mean()), 'log loss': float(interp.losses.mean()),
-             'best epoch': next((k for k, row in enumerate(learn.history) if row == best), None),
-             'history': learn.history, 'seconds': round(seconds, 1),
+             'best epoch': best, 'history': learn.history, 'seconds': round(seconds, 1),
              'classes': {c: {'training': t, 'validation': v, 'right': r} for c, t, v, r in rows},
-             'settings': {k: str(v) if isinstance(v, Path) else v for k, v in asdict(plan).items()},
+             'settings': {k: str(v) if isinstance(v, Path) else v for k, v in asdict(plan).items()} | {'bs': data.bs},
              'imgcourse': imgcourse.__version__}
     if copies is not None:
         found |= {'copies': len(copies), 'copies in both parts': int((copies.parts == 'both').sum()),
@@ -254,7 +252,7 @@ def _notes(folder, learn, plan, bs, best, result):
     more = [k for k in ('balance', 'smoothing', 'average', 'mix') if getattr(plan, k)]
     words = _net_words(plan.arch, plan.weights or _source_of(learn), plan.sz, plan.model_args)
     return {'folder': Path(folder).resolve(), 'net': words, 'settings': ', '.join([stages, *more]),
-            'kept': f'the epoch with {_metric(plan)} {best[_metric(plan)]:.4f}',
+            'kept': f'the epoch with {_metric(plan)} {learn.history[best][_metric(plan)]:.4f}',
             'seconds': _seconds_of(result['seconds'])}
 
 def _source_of(learn): return getattr(learn.backbone.model, 'weights_source', '')

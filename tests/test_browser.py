@@ -74,7 +74,7 @@ def test_cleaner(open_lesson):
     nb = open_lesson('08_own_classes.ipynb')
     nb.add(LESSON)
     nb.add('interp = Interpretation(data, np.log(np.full((len(data.val_ds), 2), .5)))')
-    cell, _ = nb.add('cleaner = Cleaner(interp, 4)\ncleaner.show()')
+    cell, _ = nb.add('cleaner = Cleaner(data, interp.top_losses(4))\ncleaner.show()')
     lists = cell.locator('select')
     assert lists.count() == 4 and loaded(cell.locator('img'))
     assert lists.first.locator('option').all_inner_texts() == ['keep', 'delete', 'cats', 'dogs']

@@ -223,9 +223,22 @@ def test_a_finished_run_is_not_repeated(data, capsys):
     after = torch.rand(1)
     second = learner(data, seed=9)
     second.fit(.01, 2, resume='mine')
-    assert "'mine': all 2 epochs are done" in capsys.readouterr().out
+    assert "'mine': it had come to its end" in capsys.readouterr().out
     assert same(state(first), state(second)) and first.history == second.history
     assert torch.equal(torch.rand(1), after), 'what comes after it draws the same random numbers'
+
+
+def test_a_run_that_was_ended_early_is_not_gone_on_with(data):
+    "It was at its end."
+    class Worse(Callback):
+        order = 15
+        def after_epoch(self, learn): learn.history[-1]['validation loss'] = learn.epoch
+    class Never(Callback):
+        def before_pass(self, learn): raise Stopped
+    first, second = learner(data), learner(data, seed=9)
+    first.fit(.01, 5, cbs=[Worse(), EarlyStopping(2)], resume=True)
+    second.fit(.01, 5, cbs=[Worse(), EarlyStopping(2), Never()], resume=True)
+    assert same(state(first), state(second)) and len(second.history) == 3 and first.history == second.history
 
 
 def test_saving_after_a_finished_run_was_loaded(data):

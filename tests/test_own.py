@@ -3,7 +3,7 @@ import io
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-import numpy as np, pytest
+import numpy as np, pandas as pd, pytest
 from imgcourse import own
 from imgcourse.data import ImageClassifierData
 from imgcourse.interpret import Interpretation
@@ -147,7 +147,7 @@ def cleaner(few):
     p[[1, 4]] = [.2, .8]
     p[6:] = p[6:, ::-1]
     p[9] = [.99, .01]
-    found = Cleaner(Interpretation(data, np.log(p)), 4)
+    found = Cleaner(data, Interpretation(data, np.log(p)).top_losses(4))
     worst = [Path(data.val_ds.name(i)).name for i in (9, 1, 4)]
     assert [Path(f).name for f in found.rows.file][:3] == worst
     return found
@@ -191,13 +191,13 @@ def test_a_class_that_is_named_as_what_becomes_of_a_picture(few):
     for part in ('train', 'valid'):
         (few/part/'cats').rename(few/part/'delete')
     with pytest.raises(ValueError, match="named 'delete', which says here"):
-        Cleaner(Interpretation(data_of(few), np.log(np.full((12, 2), .5))))
+        Cleaner(data_of(few), pd.DataFrame({'file': []}))
 
 
 def test_pictures_in_arrays_are_not_cleaned_up(few):
     arrays = data_of(few).on_device([random_flip])
     with pytest.raises(ValueError, match='arrays'):
-        Cleaner(Interpretation(arrays, np.log(np.full((12, 2), .5))))
+        Cleaner(arrays, pd.DataFrame({'file': []}))
     with pytest.raises(ValueError, match='arrays'):
         label_suspects(arrays, learn_from)
 

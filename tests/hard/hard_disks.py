@@ -197,7 +197,7 @@ def moves_pictures(disk):
     split_as(pictures, 'train', 'valid')
     data, _ = read(pictures)
     learn = ConvLearner.pretrained('test_resnet', data, weights=False).silent()
-    cleaner = Cleaner(Interpretation(data, learn.predict()), 4)
+    cleaner = Cleaner(data, Interpretation(data, learn.predict()).top_losses(4))
     cleaner.choice = dict.fromkeys(cleaner.choice, 'delete')
     def do():
         try:
@@ -216,7 +216,7 @@ def trains_a_folder(disk):
         shutil.rmtree(disk/'out', ignore_errors=True)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            train_folder(pictures, disk/'out', 'test_resnet', sz=32, epochs=1, bs=8, weights=backbone(disk.parent))
+            train_folder(pictures, disk/'out', arch='test_resnet', sz=32, epochs=1, bs=8, weights=backbone(disk.parent))
     return do
 
 

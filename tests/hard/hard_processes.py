@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 import numpy as np
 import psutil
+from hard_disks import backbone
 from hard_folders import two_classes
 from trials import Lost, Silent, Trial, refused
 
@@ -136,6 +137,30 @@ def uneven(folder, n):
     return 'right'
 
 
+def trains(folder, n):
+    "The command: one folder, and each line of the log once."
+    folder = Path(folder)
+    _, pictures = prepared(folder)
+    place = folder/f'trained by {n}'
+    place.mkdir()
+    (place/'command.py').write_text('from imgcourse.cli import command\ncommand()\n')
+    args = '--arch', 'test_resnet', '--size', '32', '--epochs', '2', '--finetune', '1', '--bs', '16'
+    command = [*launcher(n, '--main_process_port=0'), 'command.py', 'train', pictures, '--weights', backbone(folder)]
+    done = subprocess.run([*command, *args], cwd=place, env=environment(place/'cache'), capture_output=True, text=True)
+    if done.returncode or done.stdout.count('are recognized') != 1:
+        raise Silent(f'it ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-600:]}')
+    left = sorted(str(f.relative_to(place)) for f in place.rglob('imgcourse-net*/*'))
+    if left != [f'imgcourse-net/{f}' for f in ('model.safetensors', 'report.html', 'result.json', 'train.log')]:
+        raise Silent(f'it left {left}')
+    lines = (place/'imgcourse-net'/'train.log').read_text().split('\n')
+    if sum('validation loss' in line for line in lines) != 3:
+        raise Silent(lines)
+    result = json.loads((place/'imgcourse-net'/'result.json').read_text())
+    if result['accuracy'] != result['history'][result['best epoch']]['accuracy']:
+        raise Silent(result)
+    return 'right'
+
+
 def odd_batches(folder):
     "Three processes cannot share 16 pictures; it is said, with a number that can be shared."
     folder = Path(folder)
@@ -246,6 +271,7 @@ def two_hosts(folder):
 
 def make(folder, quick, rng):
     yield Trial('one of 2 is killed, 2 go on', killed, (str(folder), 2, 2), 300)
+    yield Trial('2 processes train a folder', trains, (str(folder), 2), 300)
     if quick:
         return
     yield Trial('2 processes are one', same, (str(folder), 2), 300)

@@ -101,7 +101,8 @@ def report_escapes(folder):
     (pictures/'dogs').rename(pictures/EVIL[1])
     for k, f in enumerate(sorted(pictures.rglob('*.jpg'))):
         f.rename(f.with_name(f'{EVIL[k % 4]}{k}.jpg'))
-    _, page, _ = train_folder(pictures, folder/'out', 'test_resnet', sz=32, epochs=1, bs=4, weights=backbone(folder))
+    small = {'arch': 'test_resnet', 'sz': 32, 'epochs': 1, 'bs': 4, 'weights': backbone(folder)}
+    _, page, _ = train_folder(pictures, folder/'out', **small)
     text = page.read_text(encoding='utf-8')
     for evil in (*EVIL[:2], folder.name):
         if evil in text or evil not in html.unescape(text):
