@@ -423,11 +423,11 @@ def _serve(
     model: str, # a file of `learn.export`, or a name of timm's
     title: str, # of the page
     port: int, # see `imgcourse.share.serve`
-    quiet: bool = False, # do not open a browser
+    no_browser: bool = False, # do not open one
 ) -> int: # exit code
     "Show a page on this computer that asks a net. Raises `ValueError` or `OSError` if that cannot be."
     from imgcourse.share import serve
-    serve(_net(_checked_model(model)), title, port, not quiet)
+    serve(_net(_checked_model(model)), title, port, not no_browser)
     return 0
 
 # %% ../nbs/91_command.ipynb #9c5686a5
@@ -686,7 +686,7 @@ def _page_options(publish, serve):
         help='the folder dist of the npm package onnxruntime-web, where its files cannot be fetched')
     serve.add_argument(
         '--port', type=int, default=8300, help='of 127.0.0.1; if it is taken, one of the next (%(default)s)')
-    serve.add_argument('--quiet', action='store_true', help='do not open a browser')
+    serve.add_argument('--no-browser', action='store_true', help='do not open a browser')
 
 # %% ../nbs/91_command.ipynb #83c4b73d
 def _train_options(p):

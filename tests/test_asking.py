@@ -85,7 +85,7 @@ def test_into_a_pipe_and_without_a_terminal(model, few):
 @pytest.mark.e2e
 def test_serve_until_ctrl_c(model):
     "A page; the address is said; Ctrl-C ends it, without a traceback."
-    command = [IMGCOURSE, 'serve', str(model), '--quiet', '--port', '8421']
+    command = [IMGCOURSE, 'serve', str(model), '--no-browser', '--port', '8421']
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:

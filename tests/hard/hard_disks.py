@@ -115,6 +115,13 @@ def exports_onnx(disk):
     return lambda: learn.export(disk/'net.onnx')
 
 
+def writes_for_browsers(disk):
+    from imgcourse.export import load_learner
+    from imgcourse.share import write_net
+    net = load_learner(learner(disk).export(disk.parent/f'net of {disk.name}.safetensors'))
+    return lambda: write_net(net, disk/'page'/'net.onnx')
+
+
 def writes_a_report(disk):
     from imgcourse.report import report
     learn = learner(disk)
@@ -232,7 +239,7 @@ def backbone(folder):
 PLACES = [
     saves, saves_state, keeps_checkpoints, keeps_the_best, exports, exports_onnx, writes_a_report, keeps_features,
     draws_sketches, unpacks, downloads, notes_progress, trains_a_folder, writes_tensorboard,
-    copies_lessons, runs_a_notebook, keeps_cycles, keeps_a_photo, moves_pictures,
+    copies_lessons, runs_a_notebook, keeps_cycles, keeps_a_photo, moves_pictures, writes_for_browsers,
 ]
 ONCE = ( # a second time, nothing is written
     draws_sketches, unpacks, keeps_checkpoints, keeps_features, downloads, notes_progress, moves_pictures,
@@ -354,7 +361,8 @@ def no_rights_for(folder, what):
 def full_disks(quick):
     "What is written, how many kilobytes are left, and is it there already?"
     if quick: # ONNX and notebooks take as long as five others
-        return [(place, 0, place not in ONCE) for place in PLACES if place not in (exports_onnx, runs_a_notebook)]
+        slow = exports_onnx, writes_for_browsers, runs_a_notebook
+        return [(place, 0, place not in ONCE) for place in PLACES if place not in slow]
     return [(place, leave, old) for place in PLACES for leave in (0, 4, 60) for old in (False, True)
             if not (old and place in ONCE)]
 
