@@ -354,8 +354,9 @@ def test_the_browser_says_what_python_says(browser, published, net, capsys):
             assert len(said) == 5 and max(said, key=said.get) == max(there, key=there.get)
             far = max(far, *(abs(p - there[name]) for name, p in said.items()))
             assert tab.evaluate(SEEN) > 0, 'warm places are drawn'
+    weight = sum(f.stat().st_size for f in (root/'board').iterdir())/1e6
     with capsys.disabled():
-        print(f'\nthe browser and Python: at most {far:.4f} apart; {seconds}')
+        print(f'\nthe browser and Python: at most {far:.4f} apart; {seconds}; {weight:.1f} MB')
     assert far < .03
 
 

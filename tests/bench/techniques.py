@@ -7,20 +7,24 @@ rows take those in FOLDER/cifar10, FOLDER/dogscats and FOLDER/caltech101, as `ge
 import argparse
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
+from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import f1_score
 from torch import nn
 from imgcourse.all import (
     Average, ConcatPool, ConvLayer, ConvLearner, ConvNet, ConvNet2, EarlyStopping, FastNet, ImageClassifierData,
-    Mix, PictureTransform, ResLayer, ResNet, WeightedLoss, accuracy_np, get_cv_idxs, get_dataset, lite0, log_loss,
-    random_crop, random_flip, random_shift, set_seed, tfms_from_model, transforms_side_on)
+    Mix, PictureTransform, ResLayer, ResNet, WeightedLoss, accuracy_np, best_thresholds, draw_several, get_cv_idxs,
+    get_dataset, lite0, log_loss, random_crop, random_flip, random_shift, set_seed, tfms_from_model, train_folder,
+    transforms_side_on)
 
 SEEDS = 1, 2, 3
 LEAST = .001 # the spread where three results are the same: one picture of a thousand
@@ -31,15 +35,16 @@ rows = {}
 
 
 class Score(NamedTuple):
-    accuracy: float
-    loss: float
+    accuracy: float = 0
+    loss: float = 0
     seconds: float = 0
+    f1: float = 0
 
 
 class Row(NamedTuple):
     run: Callable # of a seed: the scores without the technique and with it
     task: str
-    measure: str # 'accuracy', 'loss' or 'seconds'
+    measure: str # 'accuracy', 'loss', 'seconds' or 'f1'
     pays: bool # the others run only when they are named
 
 
@@ -448,13 +453,49 @@ def class_weights_a_head(seed):
     return scores
 
 
+@cache
+def rare_folder():
+    "A folder with 440 cats and 22 dogs to learn from, and as many of both as there are to check with."
+    source, folder = get_dataset('dogscats'), Path(tempfile.mkdtemp(dir=models.name))
+    for name, n in (('train/cats', 440), ('train/dogs', 22), ('valid/cats', None), ('valid/dogs', None)):
+        (folder/name).mkdir(parents=True)
+        for file in sorted((source/name).iterdir())[:n]:
+            shutil.copy(file, folder/name)
+    return folder
+
+
+@row('balance', '`train_folder`, cats × 440, dogs × 22; as many of both to check: no | `balance=True`', pays=False)
+def balance(seed):
+    scores = []
+    for balanced in (False, True):
+        out = tempfile.mkdtemp(dir=models.name)
+        _, _, right = train_folder(rare_folder(), out, seed=seed, check=False, balance=balanced)
+        scores.append(Score(right, json.loads((Path(out)/'result.json').read_text())['log loss']))
+    return scores
+
+
+@row('thresholds', 'five labels, 320 pictures, a head, 5 epochs, others to check: 0.5 | `best_thresholds`', 'f1',
+     pays=False)
+def thresholds(seed):
+    folder = draw_several(Path(tempfile.mkdtemp(dir=models.name))/'several', 800, seed)
+    set_seed(seed)
+    data = ImageClassifierData.from_csv(
+        folder, 'train', folder/'labels.csv', tfms=tfms_from_model(lite0, 160), suffix='.jpg', label_delim=' ',
+        val_idxs=range(320, 800))
+    learn = ConvLearner.pretrained(lite0, data, precompute=True).silent()
+    learn.fit(.01, 5)
+    log_preds = learn.predict()
+    best = best_thresholds(log_preds[:240], data.val_y[:240])
+    return [Score(f1=f1_score(data.val_y[240:], np.exp(log_preds[240:]) > at, average='macro')) for at in (.5, best)]
+
+
 def compare(name):
     "Run a row; all that is known of it."
     found, start = rows[name], time.perf_counter()
     scores = [found.run(seed) for seed in SEEDS]
     without, with_it = ([getattr(score, found.measure) for score in arm] for arm in zip(*scores))
     gain = mean(with_it) - mean(without)
-    if found.measure != 'accuracy':
+    if found.measure in ('loss', 'seconds'): # less is better
         gain = -gain
     spread = max(stdev(without), stdev(with_it), LEAST)
     return {'technique': name, 'task': found.task, 'measure': found.measure, 'without': without, 'with': with_it,

@@ -107,6 +107,9 @@ def trains(folder):
     weights = backbone(folder.parent)
     if main(['train', str(pictures), '--out', str(folder/'out'), '--weights', weights, *args]) != (2 if whole else 0):
         raise Silent('it ended in another way')
+    left = sorted(f.name for f in (folder/'out').iterdir())
+    if left != ['model.safetensors', 'report.html', 'result.json', 'train.log']:
+        raise Silent(f'it left {left}')
     tensors, about = read_whole(folder/'out'/'model.safetensors') # not its bytes: safetensors' notes have no order
     return digest(*(tensors[k].numpy().tobytes() for k in sorted(tensors)), json.dumps(about))
 
