@@ -202,7 +202,7 @@ def changes(self: Cleaner) -> 'pd.DataFrame': # columns: file, actual, choice
 def show(self: Cleaner) -> None:
     "The pictures, and in JupyterLab a list of choices for each."
     import matplotlib.pyplot as plt
-    titles = [f'{k}: {row.actual}\nnet: {row.predicted} {row.probability:.2f}'
+    titles = [f'{k}: {row.actual}\nor {row.predicted}? {row.probability:.2f}'
               for k, row in enumerate(self.rows.itertuples(), 1)]
     show_images([read_picture(f, 256) for f in self.rows.file], titles, side=1.9, size=8)
     plt.show()

@@ -8,7 +8,7 @@ __all__ = ['picture_suffixes', 'to_rgb', 'PictureError', 'read_picture', 'read_p
            'list_pictures', 'pictures_by_class', 'show_images', 'sharp_figures', 'check_number']
 
 # %% ../nbs/50_pictures.ipynb #e3f46d44
-import hashlib, html, io, math, os, re, stat, sys, time, warnings
+import hashlib, html, io, math, os, re, stat, sys, textwrap, time, warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -695,8 +695,9 @@ def show_images(
 ) -> np.ndarray: # the axes `(rows, cols)`, for what else is to be drawn
     "Pictures in rows, each with its title above."
     import matplotlib.pyplot as plt
-    rows = -(-len(ims)//cols)
-    above = .22*max((str(t).count('\n') + 1 for t in titles), default=.2)
+    rows, letters = -(-len(ims)//cols), int(125*side/size) # that fit above a picture
+    titles = ['\n'.join(textwrap.fill(printable(t), letters) for t in str(title).split('\n')) for title in titles]
+    above = .22*max((t.count('\n') + 1 for t in titles), default=.2)
     fig, axs = plt.subplots(rows, cols, figsize=(side*cols, (side + above)*rows), squeeze=False)
     for ax in axs.flat:
         ax.axis('off')
@@ -704,7 +705,6 @@ def show_images(
         if im is not None:
             ax.imshow(im if isinstance(im, Image.Image) else np.asarray(im), **how)
     for k, (ax, title) in enumerate(zip(axs.flat, titles)):
-        title = '\n'.join(map(printable, str(title).split('\n')))
         ax.set_title(title, fontsize=size, color=colors[k] if colors else 'black', parse_math=False)
     fig.tight_layout()
     return axs

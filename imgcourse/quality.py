@@ -20,7 +20,7 @@ from .data import ImageClassifierData
 from .features import Backbone, create_backbone, features_of
 from .learner import ConvLearner, Progress, make_head, set_seed
 from .own import cross_predict, read_folder
-from .pictures import in_threads, read_picture
+from .pictures import ProgressBar, in_threads, read_picture
 from .transforms import lite0, tfms_from_model
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ def _compared(files, pairs):
         return [], []
     used, where = np.unique(pairs, return_inverse=True)
     small, found = small_copies([files[k] for k in used]), []
-    for some in torch.from_numpy(where.reshape(-1, 2)).split(4096):
+    for some in ProgressBar(torch.from_numpy(where.reshape(-1, 2)).split(1024), 'Comparing pictures'):
         found.append(likeness(small[some[:, 0]], small[some[:, 1]]))
     return [torch.cat(parts).tolist() for parts in zip(*found)]
 
@@ -201,7 +201,7 @@ def to_clean(
     import pandas as pd
     twins = pd.DataFrame({
         'file': copies.second, 'actual': copies.labels.str.split(' / ').str[-1],
-        'predicted': 'copy of ' + copies['first'].map(lambda f: Path(f).name), 'probability': copies.likeness})
+        'predicted': 'a copy of ' + copies['first'].map(lambda f: Path(f).name), 'probability': copies.likeness})
     labels = pd.DataFrame({'file': doubts.file, 'actual': doubts.label, 'predicted': doubts.rather,
                            'probability': doubts.of_rather})
     return pd.concat([twins, labels]).drop_duplicates('file', ignore_index=True)

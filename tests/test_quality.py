@@ -91,7 +91,7 @@ def test_copies_and_labels_are_found(doubtful):
     assert (doubts.label != doubts.rather).all() and (doubts.probability < .5).all()
     rows = to_clean(copies, doubts)
     assert set(rows.columns) == {'file', 'actual', 'predicted', 'probability'} and rows.file.is_unique
-    assert rows[rows.file.str.contains('again0')].predicted.item() == 'copy of cats10.jpg'
+    assert rows[rows.file.str.contains('again0')].predicted.item() == 'a copy of cats10.jpg'
 
 
 def test_three_equal_files(tmp_path):
