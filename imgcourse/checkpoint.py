@@ -6,7 +6,7 @@
 __all__ = ['random_state', 'set_random_state', 'Checkpoint', 'StopAtNaN', 'Clip']
 
 # %% ../nbs/56_checkpoints.ipynb #e092d927
-import json, math, random, re, time
+import json, math, random, re, time, zlib
 from collections import defaultdict
 from pathlib import Path
 import numpy as np, torch
@@ -222,6 +222,7 @@ def _plan_of(learn):
             'weight decay': [g.get('weight_decay') for g in groups],
             'optimizer': type(learn.opt).__name__,
             'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan],
+            'weights that do not learn': _print_of_frozen(learn.full),
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),
             'pictures, or another split of them': [_print_of(ds) for ds in (learn.data.trn_ds, learn.data.val_ds)],
@@ -232,6 +233,13 @@ def _plan_of(learn):
             'accumulate': learn.accumulate,
             'precompute': getattr(learn, 'precompute', False),
             'transforms': re.sub(r' at 0x\w+', '', repr(learn.data.tfms[0]))}
+
+def _print_of_frozen(model):
+    found = 0
+    for p in model.parameters():
+        if not p.requires_grad:
+            found = zlib.crc32(p.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), found)
+    return found
 
 def _print_of(ds):
     "A fingerprint of the names of all pictures, and their classes. (The folder above may have moved.)"
@@ -245,7 +253,8 @@ def _check_plan(new, old, where):
             diff.append(f'{k} {old.get(k)}, now {v}' if len(f'{old.get(k)}{v}') < 80 else f'another {k}')
     if diff:
         raise ValueError(f'The run {where} was begun with another plan: {"; ".join(diff)}. Give this one a name of '
-                         "its own, resume='name', or remove the files of the old one.")
+                         "its own, resume='name' (of the command train: a folder, --out), or remove the files of the "
+                         'old one.')
 
 # %% ../nbs/56_checkpoints.ipynb #65df8f8e
 def _check_damaged(file, name):

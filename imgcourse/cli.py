@@ -229,21 +229,23 @@ def _train_on(
     "Train a classifier for a folder of pictures. Raises `ValueError` or `OSError` before the training if it cannot be."
     if out and (Path(out)/'model.safetensors').exists() and not _is_stopped(Path(out)):
         raise ValueError(f'{out} holds a model already; name another folder with --out')
+    if out and resume and not _is_stopped(Path(out)):
+        raise ValueError(f'{out} holds no training that was stopped, to go on with')
     if cpu:
         os.environ['ACCELERATE_USE_CPU'] = 'true'
     from accelerate import Accelerator
     from accelerate.utils import broadcast_object_list
-    from imgcourse.all import train_folder # which imports faster than the module alone
+    from imgcourse.all import MemoryTooSmall, train_folder # which imports faster than the module alone
     is_new, first = not (out and Path(out).exists()), Accelerator().is_main_process
     if not out: # the first of several processes chooses a folder for all of them
         out, = broadcast_object_list([(_stopped_folder if resume else _new_folder)() if first else None])
     try:
         model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
-    except BaseException:
+    except BaseException as e:
         if is_new and not resume:
             with suppress(OSError): # there is something in it
                 Path(out).rmdir()
-        if _is_stopped(Path(out)):
+        if _is_stopped(Path(out)) and not isinstance(e, MemoryTooSmall | ValueError): # which the same would raise again
             print(f'What it has learned so far is in {out}: the same command with --out {out} goes on', flush=True)
         raise
     Accelerator().print(
@@ -282,8 +284,7 @@ def _ask_about(
     Raises `ValueError` if the model cannot be read, `OSError` for an empty folder."""
     from imgcourse.pictures import check_number
     check_number(top, '--top', 'how many classes are shown', 1, whole=True)
-    if csv and not csv.endswith('.csv'):
-        raise ValueError(f'The name of the table ends in .csv; {csv!r} does not')
+    _check_csv(csv)
     model, pictures = _model_and_pictures(names)
     files, net = _picture_files(pictures), _net(model)
     if csv:
@@ -291,6 +292,16 @@ def _ask_about(
     if as_json:
         return _print_answers(net, files, top)
     return max(_show_answer(net, file, top) for file in files)
+
+def _check_csv(csv):
+    "Can a table be written there?"
+    if not csv:
+        return
+    if not csv.endswith('.csv') or Path(csv).is_dir():
+        raise ValueError(f'The table is a file whose name ends in .csv; {csv!r} is not')
+    Path(csv).parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(Path(csv).parent, os.W_OK):
+        raise ValueError(f'Nothing can be written into {Path(csv).parent}; name another place for the table')
 
 def _show_answer(net, file, top):
     from imgcourse.pictures import PictureError, as_picture
@@ -377,6 +388,7 @@ def _check(
     from imgcourse.pictures import check_number
     from imgcourse.quality import check_folder
     check_number(most, '--most', 'how many lines are shown', 1, whole=True)
+    _check_csv(csv)
     copies, doubts = check_folder(folder, seed, on_error)
     leaks = int((copies.parts == 'both').sum())
     print(f'{len(copies)} pairs of pictures are the same, {leaks} of them in training and in validation')
@@ -792,7 +804,7 @@ def main(
         except (ValueError, OSError, FloatingPointError) as e:
             return _error(e)
         except (MemoryError, RuntimeError) as e:
-            if isinstance(e, RuntimeError) and not re.search('alloc|out of memory', str(e)):
+            if isinstance(e, RuntimeError) and not re.search('alloc|memory', str(e)):
                 raise
             return _error('the memory is too small for this; take a smaller --size or --bs, or --bs auto')
         except KeyboardInterrupt:

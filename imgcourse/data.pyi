@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
-    'ImageClassifierData',
+    'ImageClassifierData', 'check_options',
 ]
 
 class ImageClassifierData:
@@ -139,4 +139,8 @@ class ImageClassifierData:
         valid_pct: float = 0.2,
         seed: int = 42,
     ) -> ImageClassifierData:
-        """Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there."""
+        """Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there,
+        `PictureError` that names the rows that cannot be read."""
+
+def check_options(tfms: tuple[Callable, Callable] | None, bs: int) -> None:
+    """Raises `ValueError` if there are no transforms, or no such batches."""

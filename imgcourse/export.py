@@ -314,7 +314,7 @@ def load_learner(
 ) -> Classifier: # on the CPU until it is asked
     """Read an exported net. Raises `WeightsError` if the file is damaged, of another kind or of another format, or if
     it tells of a net that does not belong to its weights; programs in it are never run."""
-    file = _from_hub(file.removeprefix('hf:')) if str(file).startswith('hf:') else file
+    file = _from_hub(str(file).removeprefix('hf:')) if str(file).startswith('hf:') else file
     tensors, about = read_whole(file)
     if 'imgcourse' not in about:
         raise WeightsError(f'{file} holds weights, but not what they are for; it was not written by learn.export')

@@ -6,7 +6,7 @@
 __all__ = ['RowDataset', 'push_to_hub']
 
 # %% ../nbs/69_hub.ipynb #1e1927e0
-import hashlib
+import hashlib, shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +16,10 @@ import numpy as np
 from fastcore.basics import patch
 from PIL import Image
 from .batches import PictureDataset, check_split, class_numbers, folders_of_parts, get_cv_idxs
-from .data import ImageClassifierData
+from .data import ImageClassifierData, check_options
 from .export import load_learner
 from .learner import Learner
-from .pictures import read_picture
+from .pictures import PictureError, ProgressBar, in_threads, read_picture
 
 # %% ../nbs/69_hub.ipynb #6969a027
 class RowDataset(PictureDataset):
@@ -27,6 +27,8 @@ class RowDataset(PictureDataset):
     def content(self, i: int) -> BytesIO:
         "The file of a row."
         row = self.items[int(i)]['image']
+        if row is None:
+            raise PictureError(f'{self.name(i)} has no picture')
         found = BytesIO(Path(row['path']).read_bytes() if row['bytes'] is None else row['bytes'])
         found.name = self.name(i)
         return found
@@ -45,16 +47,24 @@ def _column(ds, name, kind):
         raise ValueError(f'Which column holds the {what}? There are {", ".join(ds.features)}; name it')
     return name
 
-def _rows(ds, image, label, classes):
+def _labels(ds, label):
+    "The names of all labels. (Of what is none, None or a number stays.)"
+    names = getattr(ds.features[label], 'names', None) # of numbers; else the labels are names themselves
+    if names is None:
+        return [n if n is None else str(n) for n in ds[label]]
+    return [names[n] if n is not None and 0 <= n < len(names) else n for n in ds[label]]
+
+def _rows(ds, part, image, label, classes):
     "The pictures, not decoded, and their class numbers."
     from datasets import Image as ImageColumn
-    names = getattr(ds.features[label], 'names', None) # of numbers; else the labels are names themselves
-    labels = [str(n) if names is None else names[n] if n is not None and 0 <= n < len(names) else n for n in ds[label]]
+    if not {image, label} <= set(ds.features):
+        raise ValueError(f'The {part} part needs columns {image} and {label}, and has {", ".join(ds.features)}')
+    labels = _labels(ds, label)
     numbers = {name: k for k, name in enumerate(classes)}
     wrong = [i for i, name in enumerate(labels) if name not in numbers]
     if wrong:
-        raise ValueError(f'{len(wrong)} rows have no class that is known: row {wrong[0]} has {labels[wrong[0]]!r}; '
-                         f'there are {", ".join(map(str, classes[:10]))}')
+        raise ValueError(f'{len(wrong)} rows of the {part} part have no class that is known: row {wrong[0]} has '
+                         f'{labels[wrong[0]]!r}; there are {", ".join(map(str, classes[:10]))}')
     pictures = ds.select_columns([image])
     if image != 'image':
         pictures = pictures.rename_column(image, 'image')
@@ -85,13 +95,31 @@ def from_datasets(
     valid_pct: float = .2, # the part that is set aside where there is no validation part, 0 to 1
     seed: int = 42, # of the random choice
 ) -> ImageClassifierData:
-    "Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there."
+    """Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there, `PictureError`
+    that names the rows that cannot be read."""
+    check_options(tfms, bs)
     trn, val = _two_parts(source, valid, valid_pct, seed)
     image, label = _column(trn, image, 'Image'), _column(trn, label, 'ClassLabel')
-    classes = getattr(trn.features[label], 'names', None) or class_numbers([str(name) for name in trn[label]])[0]
-    parts = [_rows(part, image, label, classes) for part in (trn, val)]
+    names = [name for name in _labels(trn, label) if name is not None]
+    classes = getattr(trn.features[label], 'names', None) or class_numbers(names)[0]
+    parts = [_rows(ds, part, image, label, classes) for ds, part in ((trn, 'training'), (val, 'validation'))]
     check_split(parts[0][1], parts[1][1], classes)
-    return cls('.', *parts, classes, tfms, bs, kind=RowDataset)
+    data = cls('.', *parts, classes, tfms, bs, kind=RowDataset)
+    _check_pictures(data.trn_ds, 'training')
+    _check_pictures(data.val_ds, 'validation')
+    return data
+
+def _check_pictures(ds, part):
+    def fault(i):
+        try:
+            read_picture(ds.content(i), 64)
+        except (PictureError, OSError) as e:
+            return str(e)
+    found = [*ProgressBar(in_threads(fault, range(len(ds))), f'Checking the {part} pictures', total=len(ds))]
+    if bad := [words for words in found if words]:
+        raise PictureError(f'{len(bad)} pictures of the {part} part cannot be read; leave them out with `filter`: '
+                           f'{"; ".join(bad[:10])}')
+
 
 # %% ../nbs/69_hub.ipynb #96b21fc7
 _card = """---
@@ -125,7 +153,8 @@ def push_to_hub(
         if isinstance(net, Learner):
             net.export(file)
         else:
-            file.write_bytes(Path(net).read_bytes())
+            load_learner(net) # what is none is said with its own name
+            shutil.copyfile(net, file)
         classes = load_learner(file).classes
         text = _card.format(repo=repo, n=len(classes), classes=', '.join(classes[:100]))
         (Path(folder)/'README.md').write_text(text, encoding='utf-8')

@@ -91,7 +91,8 @@ def read_folder(
 ) -> ImageClassifierData:
     "Data from a folder, however it is split. Raises `ValueError` or `FileNotFoundError` that says what is missing."
     if valid is not None:
-        return ImageClassifierData.from_paths(folder, bs, tfms, '.', str(Path(valid).resolve()), on_error=on_error)
+        parts = str(Path(folder).resolve()), str(Path(valid).resolve())
+        return ImageClassifierData.from_paths(folder, bs, tfms, *parts, on_error=on_error)
     names = [d.name for d in Path(folder).iterdir() if d.is_dir()] if Path(folder).is_dir() else []
     trn, val = folders_of_parts(names)
     if trn and not val: # does it hold pictures of trains?

@@ -18,7 +18,7 @@ import imgcourse.schedule # noqa: F401, adds fit_one_cycle to Learner
 from .batches import FileDataset
 from .data import ImageClassifierData
 from .features import Backbone, create_backbone, features_of
-from .learner import ConvLearner, Progress, make_head, set_seed
+from .learner import ConvLearner, make_head, set_seed
 from .own import cross_predict, read_folder
 from .pictures import ProgressBar, in_threads, read_picture
 from .transforms import lite0, tfms_from_model
@@ -148,8 +148,7 @@ def doubtful_labels(
     def train(part):
         with torch.inference_mode():
             width = backbone.pooled(part.val_ds[0][0][None].to(backbone.device)).shape[1]
-        learn = ConvLearner(backbone, make_head(width, part.c), part, precompute=True)
-        learn.cbs = [cb for cb in learn.cbs if not isinstance(cb, Progress)]
+        learn = ConvLearner(backbone, make_head(width, part.c), part, precompute=True).silent()
         learn.fit_one_cycle(epochs, .01)
         return learn
     whole = ImageClassifierData(data.path, (files, y), (files[-2:], y[-2:]), data.classes, data.tfms, data.bs)

@@ -40,8 +40,16 @@ class WeightedLoss:
         self.weights = torch.tensor(len(data.trn_y)/(data.c*counts.clip(1)), dtype=torch.float32)
         self.smoothing = check_number(label_smoothing, 'label_smoothing', 'a part of each label', most=1, below=True)
 
-    def __call__(self, preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(preds, targs, self.weights.to(preds), label_smoothing=self.smoothing)
+    def __call__(
+        self,
+        preds: torch.Tensor, # logits or logprobs `(n, classes)`
+        targs: torch.Tensor, # class numbers `(n,)`, or parts of classes, as `Mix` makes them `(n, classes)`
+    ) -> torch.Tensor: # one number
+        "The mean over the pictures, each with the weight of its class."
+        losses = F.cross_entropy(preds, targs, reduction='none', label_smoothing=self.smoothing)
+        weights = self.weights.to(preds)
+        weights = weights[targs] if targs.ndim == 1 else targs.to(preds)@weights
+        return (losses*weights).sum()/weights.sum()
 
     def __repr__(self) -> str: return f'WeightedLoss({self.weights.tolist()}, {self.smoothing})'
 
@@ -137,8 +145,8 @@ class Track(Callback):
     def before_fit(self, learn):
         self.tracker = self.make(self.project, **self.options)
         self.tracker.start()
-        self.tracker.store_init_configuration({'epochs': learn.n_epochs, 'batch size': learn.data.bs, **self.settings})
+        self.tracker.store_init_configuration({**self.settings, 'epochs': learn.n_epochs, 'batch size': learn.data.bs})
 
-    def after_epoch(self, learn): self.tracker.log(learn.history[-1], learn.epoch)
+    def after_epoch(self, learn): self.tracker.log(learn.history[-1], len(learn.history) - 1) # of all trainings
 
     def after_fit(self, learn): self.tracker.finish()

@@ -17,7 +17,8 @@ class WeightedLoss:
     weights: Any
     smoothing: Any
     def __init__(self, data: ImageClassifierData, label_smoothing: float = 0.0) -> None: ...
-    def __call__(self, preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor: ...
+    def __call__(self, preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor:
+        """The mean over the pictures, each with the weight of its class."""
     def __repr__(self) -> str: ...
 
 class Mix(Callback):

@@ -63,10 +63,11 @@ def _curves(history):
 def _matrix(interp):
     import matplotlib.pyplot as plt
     names, c, cm = [printable(k) for k in interp.data.classes], interp.data.c, interp.confusion_matrix()
-    fig, ax = plt.subplots(figsize=[max(3.2, min(.45, .25 + 4/c)*c)]*2)
+    fig, ax = plt.subplots(figsize=[min(30, max(3.2, min(.45, .25 + 4/c)*c))]*2)
     ax.imshow(cm, cmap='Blues')
-    ax.set_xticks(range(c), names, rotation=90, parse_math=False)
-    ax.set_yticks(range(c), names, parse_math=False)
+    if c <= 120: # more names cannot be read
+        ax.set_xticks(range(c), names, rotation=90, parse_math=False)
+        ax.set_yticks(range(c), names, parse_math=False)
     for (i, j), n in np.ndenumerate(cm) if c <= 30 else ():
         ax.text(j, i, n, ha='center', va='center', color='white' if n > cm.max()/2 else 'black')
     ax.set(xlabel='the net says', ylabel='class')

@@ -88,7 +88,10 @@ def best_thresholds(
     log_preds: np.ndarray, # logprobs of the labels `(n, classes)`, from `learn.predict()`
     y: np.ndarray, # 0 or 1 `(n, classes)`: `data.val_y`
 ) -> np.ndarray: # for each label, 0 to 1; 0.5 for one that no picture has
-    "From which probability on each label is best given: where its F1 is the highest."
+    """From which probability on each label is best given: where its F1 is the highest. Raises `ValueError` if there are
+    not as many logprobs as answers."""
+    if np.shape(log_preds) != np.shape(y):
+        raise ValueError(f'Logprobs and answers must be of one shape, not {np.shape(log_preds)} and {np.shape(y)}')
     from sklearn.metrics import precision_recall_curve
     found = []
     for logp, has in zip(np.asarray(log_preds).T, np.asarray(y).T):

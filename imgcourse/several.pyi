@@ -25,7 +25,8 @@ def f1(preds: torch.Tensor, targs: torch.Tensor) -> torch.Tensor:
     """The mean of the labels' F1, where a label is given if its probability is above 0.5; torchmetrics computes it."""
 
 def best_thresholds(log_preds: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """From which probability on each label is best given: where its F1 is the highest."""
+    """From which probability on each label is best given: where its F1 is the highest. Raises `ValueError` if there are
+    not as many logprobs as answers."""
 
 def label_table(
     data: ImageClassifierData,

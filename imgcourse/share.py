@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 import numpy as np, torch
 from fastcore.basics import patch
 from PIL import Image
@@ -116,19 +117,15 @@ def write_net(
     file: str | Path, # name.onnx
 ) -> Path: # the file
     "Write a net for a browser: ONNX with two outputs, `logits` and, if it has them, `places`; its weights are small."
-    file = Path(file)
-    with whole_file(file) as new:
-        whole = _placed(net).to_onnx(Path(f'{new}.onnx'))
-        try:
-            for least in (300_000, 10**9, None): # none are made smaller
-                shutil.copyfile(whole, new)
-                if least:
-                    shrink_weights(new, least)
-                if _farthest(net, new, whole) <= .03:
-                    break
-        finally:
-            whole.unlink()
-    return file
+    with whole_file(file) as new, TemporaryDirectory() as folder:
+        whole = _placed(net).to_onnx(Path(folder)/'whole.onnx')
+        for least in (300_000, 10**9, None): # none are made smaller
+            shutil.copyfile(whole, new)
+            if least:
+                shrink_weights(new, least)
+            if _farthest(net, new, whole) <= .03:
+                break
+    return Path(file)
 
 def _farthest(net, file, other):
     "How far apart two files of a net are in a probability, at most, on the photos on board and on pictures of nothing."
@@ -214,7 +211,8 @@ def _small(picture):
 def _write_examples(folder, examples):
     "Those that an earlier page had more go."
     for old in folder.glob('example-*.jpg'):
-        if int(old.stem.removeprefix('example-')) >= len(examples):
+        number = old.stem.removeprefix('example-')
+        if number.isdecimal() and int(number) >= len(examples):
             old.unlink()
     for k, (_, content) in enumerate(examples):
         with whole_file(folder/f'example-{k}.jpg') as new:

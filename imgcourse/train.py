@@ -7,7 +7,7 @@ __all__ = ['Plan', 'train_folder']
 
 # %% ../nbs/68_train.ipynb #e8068fc4
 import inspect, json, time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 import numpy as np, torch
@@ -15,13 +15,16 @@ import torch.nn.functional as F
 from functools import partial
 from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size
+from accelerate.utils.memory import should_reduce_batch_size
+from filelock import FileLock, Timeout
 import imgcourse
+from .batches import keep_random_state
 from .export import net_config
 from .features import WeightsError, read_whole
 from .files import whole_file
 from .finetune import BnFreeze
 from .interpret import Interpretation
-from .learner import Callback, ConvLearner, MemoryTooSmall, accuracy, set_seed
+from .learner import Callback, ConvLearner, accuracy, set_seed
 from .own import read_folder
 from .pictures import check_number
 from .quality import in_doubt
@@ -77,11 +80,15 @@ def _size(arch, sz):
         return 192 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
     return check_number(sz, 'sz', 'height and width of the pictures in pixels', least=8, most=2048, whole=True)
 
-def _check_out(folder, out):
+def _check_out(folder, out, plan):
     if out.exists() and not out.is_dir():
         raise ValueError(f'{out} is a file; name a folder for the results')
-    if Path(folder).resolve() in out.resolve().parents:
-        raise ValueError(f'{out} would lie among the pictures in {folder} and look like one of its classes; '
+    for pictures in (folder, plan.valid or folder):
+        if Path(pictures).resolve() in (out.resolve(), *out.resolve().parents):
+            raise ValueError(f'{out} would lie among the pictures in {pictures} and look like one of its classes; '
+                             'name another folder for the results')
+    if plan.average and any(out.glob('run-*.safetensors')):
+        raise ValueError(f'{out} holds a training that was stopped, and a running average cannot go on with one; '
                          'name another folder for the results')
     taken = [out/f for f in ('model.safetensors', 'report.html') if (out/f).is_dir()]
     if taken:
@@ -148,19 +155,20 @@ def _say(text): Accelerator().print(text, flush=True)
 # %% ../nbs/68_train.ipynb #8e1cd164
 def train_folder(
     folder: str | Path, # of pictures; see `read_folder`
-    out: str | Path = 'imgcourse-net', # the folder for what comes out; a training that was stopped there goes on
+    # the folder for what comes out; a training that was stopped there goes on, results of another one are replaced
+    out: str | Path = 'imgcourse-net',
     **settings # see `Plan`
 ) -> tuple[Path, Path, float]: # model, page, accuracy on the validation pictures (0 to 1)
     """Train a classifier for a folder of pictures; leaves `model.safetensors`, `report.html`, `result.json` and
     `train.log`. Raises `ValueError` or `OSError` before the training if something is wrong with the folder or the
     settings, and `MemoryTooSmall` where a smaller `bs` may do."""
     plan, out = Plan(**settings), Path(out)
-    _check_out(folder, out)
+    _check_out(folder, out, plan)
     def train(bs):
         try:
             return _train(folder, out, plan, bs)
-        except MemoryTooSmall:
-            if plan.bs is None: # with other batches it is another training
+        except RuntimeError as e:
+            if plan.bs is None and should_reduce_batch_size(e): # with other batches it is another training
                 _forget(out)
                 (out/'train.log').unlink(missing_ok=True)
             raise
@@ -194,18 +202,42 @@ def _train(folder, out, plan, bs):
     data = read_folder(folder, bs, tfms, plan.seed, plan.on_error, plan.valid, plan.valid_pct)
     _say(data)
     out.mkdir(parents=True, exist_ok=True)
+    with _alone_in(out):
+        return _train_on(data, folder, out, plan, start)
+
+@contextmanager
+def _alone_in(out):
+    "Raises `ValueError` while another training is at work in that folder."
+    if not Accelerator().is_main_process:
+        yield
+        return
+    file = out/'train.lock'
+    try:
+        with FileLock(file, timeout=0):
+            try:
+                yield
+            finally:
+                with suppress(OSError): # Windows keeps what is open
+                    file.unlink()
+    except Timeout:
+        raise ValueError(f'Another training is at work in {out}; name another folder for this one') from None
+
+def _train_on(data, folder, out, plan, start):
+    if not any(out.glob('run-*.safetensors')):
+        (out/'train.log').unlink(missing_ok=True) # of an earlier training
     learn = ConvLearner.pretrained(
         plan.arch, data, precompute=True, weights=plan.weights, metrics=_metrics(data, plan), loss_fn=_loss(data, plan),
         **plan.model_args)
     learn.models_path = out
     net_config(learn) # what cannot be exported is better refused before the training
     best = _stage(learn, plan, 'head', plan.epochs, .01)
-    copies, doubts = in_doubt(data, learn.backbone) if plan.check else (None, None)
+    with keep_random_state(): # whether it is looked for or not, the net becomes the same
+        copies, doubts = in_doubt(data, learn.backbone) if plan.check else (None, None)
     if plan.finetune:
         best = _all_layers(learn, plan, best)
     model = learn.export(out/'model.safetensors')
     result = _result(learn, plan, best, copies, doubts, time.perf_counter() - start)
-    page = report(learn, out/'report.html', _notes(folder, learn, plan, bs, best, result), copies, doubts)
+    page = report(learn, out/'report.html', _notes(folder, learn, plan, best, result), copies, doubts)
     with whole_file(out/'result.json') as new:
         new.write_text(json.dumps({'folder': str(Path(folder).resolve()), **result}, indent=1), encoding='utf-8')
     learn.accelerator.wait_for_everyone()
@@ -246,9 +278,9 @@ def _result(learn, plan, best, copies, doubts, seconds):
     return found
 
 # %% ../nbs/68_train.ipynb #48e55f14
-def _notes(folder, learn, plan, bs, best, result):
+def _notes(folder, learn, plan, best, result):
     "Lines for the table at the top of the page."
-    stages = f'{plan.epochs} epochs for the head, {plan.finetune} for all layers, batches of {bs}, seed {plan.seed}'
+    stages = f'{plan.epochs} epochs for the head, {plan.finetune} for all layers, batches of {learn.data.bs}, seed {plan.seed}'
     more = [k for k in ('balance', 'smoothing', 'average', 'mix') if getattr(plan, k)]
     words = _net_words(plan.arch, plan.weights or _source_of(learn), plan.sz, plan.model_args)
     return {'folder': Path(folder).resolve(), 'net': words, 'settings': ', '.join([stages, *more]),

@@ -79,10 +79,29 @@ def test_sets_that_cannot_be(same_few):
     for told, why in cases:
         with pytest.raises(ValueError, match=why):
             ImageClassifierData.from_datasets(tfms=TFMS, **told)
-    bad = {'image': [{'bytes': b'nothing', 'path': None}]*4, 'label': [0, 0, 1, 1]}
-    data = ImageClassifierData.from_datasets(datasets.Dataset.from_dict(bad, KINDS), tfms=TFMS, valid_pct=.25, seed=3)
-    with pytest.raises(PictureError, match='row 0'):
-        data.val_ds.picture(0)
+    other = ds.rename_column('image', 'photo')
+    with pytest.raises(ValueError, match='validation part needs columns image and label, and has photo, label'):
+        ImageClassifierData.from_datasets(ds, other, tfms=TFMS)
+    with pytest.raises(ValueError, match='tfms'):
+        ImageClassifierData.from_datasets(ds)
+
+
+@pytest.mark.parametrize('content', [b'nothing', None])
+def test_pictures_that_cannot_be_read(same_few, content):
+    "They are named before the training, with their part."
+    found = rows(same_few/'train')
+    bad = {**found, 'image': [*found['image'][:7], content and {'bytes': content, 'path': None}, *found['image'][8:]]}
+    good, bad = (datasets.Dataset.from_dict(told, KINDS) for told in (found, bad))
+    for told, part in (((bad, good), 'training'), ((good, bad), 'validation')):
+        with pytest.raises(PictureError, match=f'1 pictures of the {part} part cannot be read.*row 7'):
+            ImageClassifierData.from_datasets(*told, tfms=TFMS)
+
+
+def test_labels_that_are_missing(same_few):
+    found, kinds = rows(same_few/'train'), datasets.Features({**KINDS, 'label': datasets.Value('string')})
+    ds = datasets.Dataset.from_dict({**found, 'label': [None, *map(str, found['label'][1:])]}, kinds)
+    with pytest.raises(ValueError, match='1 rows of the training part have no class that is known: row 0 has None'):
+        ImageClassifierData.from_datasets(ds, ds, label='label', tfms=TFMS)
 
 
 # ---- nets

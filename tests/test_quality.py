@@ -141,6 +141,9 @@ def test_the_command(doubtful, few, tmp_path, capsys):
     assert main(['check', str(tmp_path/'nowhere')]) == 2
     assert main(['check', str(few), '--most', '0']) == 2
     assert '--most is how many lines' in capsys.readouterr().err
+    for place in (str(few), str(few/'a.txt'), str(next(few.rglob('*.jpg'))/'a.csv')):
+        assert main(['check', str(few), '--csv', place]) == 2 == main(['predict', str(few), '--csv', place])
+        assert 'labels are in doubt' not in capsys.readouterr().out
 
 
 @pytest.mark.photos

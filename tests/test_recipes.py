@@ -46,6 +46,24 @@ def test_rare_classes_weigh_more(data):
     assert repr(WeightedLoss(few)) != repr(WeightedLoss(few, .1)), 'a run that goes on must know'
 
 
+@pytest.mark.parametrize('counts', [(200, 8), (50, 50, 0)])
+def test_with_smoothing_the_best_answer_is_the_right_one(counts):
+    "For common, rare and missing classes."
+    y = np.repeat(np.arange(len(counts)), counts)
+    loss = WeightedLoss(types.SimpleNamespace(trn_y=y, c=len(counts), several=False), .1)
+    logits = torch.zeros(len(counts), len(counts), requires_grad=True) # what is said of all pictures of a class
+    opt = torch.optim.LBFGS([logits], max_iter=200)
+    def again():
+        opt.zero_grad()
+        found = loss(logits[y], torch.tensor(y))
+        found.backward()
+        return found
+    opt.step(again)
+    n = sum(k > 0 for k in counts)
+    assert logits[:n].argmax(1).tolist() == [*range(n)]
+    assert logits[:n].softmax(1).amax(1).tolist() == pytest.approx([.9 + .1/len(counts)]*n, abs=.01)
+
+
 # ---- mixtures
 class See(Callback):
     "What the net is given."
@@ -132,6 +150,9 @@ def test_tensorboard_as_a_tracker(data, tmp_path):
     log.Reload()
     told = [e.value for e in log.Scalars('accuracy')]
     assert told == pytest.approx([row['accuracy'] for row in learn.history])
+    learn.fit(.01, 1, cbs=Track('tensorboard', 'mine', {'rate': .01}, tmp_path))
+    log.Reload()
+    assert [e.step for e in log.Scalars('accuracy')] == [0, 1, 2], 'a second training goes on behind the first'
 
 
 def test_wandb_as_a_tracker(data, monkeypatch):

@@ -1,8 +1,10 @@
 "From a folder of pictures to a net and a page: the page, what is refused before the training, the command line."
-import base64, os, re, shutil, subprocess, sys
+import base64, io, os, re, shutil, subprocess, sys
 from copy import copy
 from pathlib import Path
 import numpy as np, pytest, torch
+from PIL import Image
+from torch import nn
 from imgcourse.cli import main
 from imgcourse.data import ImageClassifierData
 from imgcourse.export import load_learner
@@ -109,6 +111,17 @@ def test_the_page_of_many_classes(tmp_path):
     learn = ConvLearner.pretrained(lite0, data, precompute=True)
     learn.fit(.01, 1)
     assert report(learn, tmp_path/'r.html').stat().st_size < 3e6
+
+
+def test_the_matrix_of_very_many_classes(tmp_path):
+    "It is not larger than a page can show; a training must not end there."
+    x, y = np.zeros((600, 32, 32, 3), np.uint8), np.arange(600)
+    data = ImageClassifierData.from_arrays(tmp_path, (x, y), (x, y), 64, tfms_from_model(lite0, 32))
+    learn = ConvLearner.from_model(nn.Sequential(nn.Flatten(), nn.LazyLinear(600)), data)
+    text = report(learn, tmp_path/'page.html').read_text()
+    found = re.findall('data:image/png;base64,([^"]*)', text)
+    sizes = [Image.open(io.BytesIO(base64.b64decode(s))).size for s in found]
+    assert sizes and max(map(max, sizes)) < 3000
 
 
 def test_the_pictures_of_the_page_are_whole(learn, tmp_path):

@@ -101,6 +101,8 @@ def test_thresholds(learn, data):
         assert table.f1[name] == pytest.approx(f1_score(data.val_y[:, k], probs[:, k] >= at[k]))
         assert table.f1[name] >= max(scores) - 1e-9
     assert (table.f1 >= label_table(data, log_preds).f1 - 1e-9).all()
+    with pytest.raises(ValueError, match='of one shape'):
+        best_thresholds(log_preds, data.val_y[:, :2])
     assert best_thresholds(log_preds, np.zeros_like(data.val_y)).tolist() == [.5]*5
     with pytest.raises(ValueError, match='need logprobs of each'):
         label_table(data, log_preds[:3])

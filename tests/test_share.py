@@ -177,8 +177,9 @@ def test_a_page_that_was_not_finished_is_written_again(own, runtime, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             share.publish(load_learner(own), tmp_path/'page', runtime=runtime)
     assert not (tmp_path/'page'/'index.html').exists()
+    (tmp_path/'page'/'example-dog.jpg').write_bytes(b'of somebody else')
     share.publish(load_learner(own), tmp_path/'page', runtime=runtime)
-    assert (tmp_path/'page'/'index.html').exists()
+    assert (tmp_path/'page'/'index.html').exists() and (tmp_path/'page'/'example-dog.jpg').exists()
 
 
 def test_what_cannot_be_published(own, net, runtime, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from imgcourse import train
 from imgcourse.cli import main
 from imgcourse.export import load_learner
-from imgcourse.learner import Callback, ConvLearner, MemoryTooSmall
+from imgcourse.learner import Callback, ConvLearner, MemoryTooSmall, set_seed
 from imgcourse.train import train_folder
 
 LEFT = ['model.safetensors', 'report.html', 'result.json', 'train.log']
@@ -118,6 +118,67 @@ def test_another_plan_is_not_gone_on_with(few, tmp_path, monkeypatch):
         train_folder(few, tmp_path/'out', sz=32, epochs=3)
 
 
+def test_other_weights_are_another_plan(few, tmp_path, monkeypatch):
+    from imgcourse.features import create_backbone, write_whole
+    files = [tmp_path/f'{k}.safetensors' for k in range(2)]
+    for k, file in enumerate(files):
+        set_seed(k)
+        write_whole(create_backbone('test_resnet', False).model.state_dict(), file, {})
+    def stop(*args): raise KeyboardInterrupt
+    told = {'arch': 'test_resnet', 'sz': 32, 'epochs': 2}
+    with monkeypatch.context() as m:
+        m.setattr(train, 'in_doubt', stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_folder(few, tmp_path/'out', weights=str(files[0]), **told)
+    with pytest.raises(ValueError, match='another plan: weights that do not learn'):
+        train_folder(few, tmp_path/'out', weights=str(files[1]), **told)
+    train_folder(few, tmp_path/'out', weights=str(files[0]), **told)
+
+
+def test_two_trainings_at_once(few, tmp_path):
+    "The second is refused, and the first one goes on."
+    def second(*args):
+        with pytest.raises(ValueError, match='Another training is at work'):
+            train_folder(few, tmp_path/'out', sz=32, epochs=2)
+    class Meanwhile(Callback):
+        def before_fit(self, learn): second()
+    ConvLearner.default_cbs.append(Meanwhile)
+    try:
+        train_folder(few, tmp_path/'out', sz=32, epochs=2, check=False)
+    finally:
+        ConvLearner.default_cbs.remove(Meanwhile)
+    assert sorted(f.name for f in (tmp_path/'out').iterdir()) == LEFT
+
+
+def test_an_average_takes_nothing_away(few, tmp_path, monkeypatch):
+    "It cannot go on with a training that was stopped, and does not remove it."
+    def stop(*args): raise KeyboardInterrupt
+    with monkeypatch.context() as m:
+        m.setattr(train, 'in_doubt', stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_folder(few, tmp_path/'out', sz=32, epochs=2)
+    kept = sorted((tmp_path/'out').iterdir())
+    with pytest.raises(ValueError, match='a running average cannot go on'):
+        train_folder(few, tmp_path/'out', sz=32, epochs=2, average=True)
+    assert sorted((tmp_path/'out').iterdir()) == kept
+
+
+def test_looking_for_doubts_changes_nothing(few, tmp_path):
+    told = {'sz': 32, 'epochs': 2, 'finetune': 2}
+    for name, check in (('with', True), ('without', False)):
+        train_folder(few, tmp_path/name, check=check, **told)
+    assert result_of(tmp_path/'with')['history'] == result_of(tmp_path/'without')['history']
+
+
+def test_places_that_cannot_be(few, tmp_path):
+    cases = [({'folder': few, 'out': few}, 'would lie among the pictures'),
+             ({'folder': few/'train', 'valid': few/'valid', 'out': few/'valid'/'net'}, 'would lie among the pictures'),
+             ({'folder': few/'train', 'valid': few/'train', 'out': tmp_path/'out'}, 'must be different ones')]
+    for told, why in cases:
+        with pytest.raises(ValueError, match=why):
+            train_folder(sz=32, epochs=1, **told)
+
+
 def test_a_validation_folder(few, tmp_path):
     shutil.move(few/'valid', tmp_path/'elsewhere')
     train_folder(few/'train', tmp_path/'out', sz=32, epochs=1, valid=tmp_path/'elsewhere')
@@ -220,8 +281,9 @@ def test_the_command_goes_on(few, tmp_path, monkeypatch, capsys):
     assert main(['train', str(few), '--size', '32', '--epochs', '1', '--out', 'x']) == 0
     assert main(['train', str(few), '--size', '32', '--epochs', '1', '--out', 'x']) == 2
     assert 'holds a model already' in capsys.readouterr().err
-    assert main(['train', str(few), '--resume']) == 2
-    assert 'No training was stopped here' in capsys.readouterr().err
+    for more, why in (([], 'No training was stopped here'), (['--out', 'y'], 'y holds no training that was stopped')):
+        assert main(['train', str(few), '--resume', *more]) == 2
+        assert why in capsys.readouterr().err
 
 
 @pytest.mark.e2e
