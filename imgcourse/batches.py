@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'as_target', 'PictureDataset', 'as_is',
            'loader_processes', 'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders',
-           'split_folder', 'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'read_table',
-           'read_several', 'check_arrays']
+           'split_folder', 'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'check_options',
+           'read_table', 'read_several', 'check_arrays']
 
 # %% ../nbs/52_batches.ipynb #cabf9a66
 import csv, ctypes, hashlib, os, random, re, shutil, sys, unicodedata
@@ -522,6 +522,15 @@ def _warn_of_no_labels(classes, y):
 
 
 # %% ../nbs/52_batches.ipynb #8ab78cf0
+def check_options(
+    tfms: tuple[Callable, Callable] | None, # from `tfms_from_model`
+    bs: int, # pictures in a batch
+) -> None:
+    "Raises `ValueError` if there are no transforms, or no such batches."
+    if tfms is None:
+        raise ValueError('Say how pictures become tensors: tfms=tfms_from_model(arch, sz)')
+    check_number(bs, 'bs', 'the number of pictures in a batch', least=1, whole=True)
+
 def read_table(
     path: str | Path, # see `ImageClassifierData.from_csv`
     folder: str, # likewise

@@ -11,7 +11,8 @@ from typing import Any, Literal
 __all__ = [
     'Part', 'Seeded', 'Shuffle', 'InOrder', 'keep_random_state', 'as_target', 'PictureDataset', 'as_is',
     'loader_processes', 'FileDataset', 'ArrayDataset', 'check_split', 'warn_of_doubts', 'two_folders', 'split_folder',
-    'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'read_table', 'read_several', 'check_arrays',
+    'folders_of_parts', 'get_cv_idxs', 'read_labels', 'class_numbers', 'check_options', 'read_table', 'read_several',
+    'check_arrays',
 ]
 
 Part = tuple[Sequence, np.ndarray]
@@ -128,6 +129,9 @@ def read_labels(
 
 def class_numbers(labels: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Which classes there are, and which of them each label is."""
+
+def check_options(tfms: tuple[Callable, Callable] | None, bs: int) -> None:
+    """Raises `ValueError` if there are no transforms, or no such batches."""
 
 def read_table(
     path: str | Path,

@@ -246,15 +246,15 @@ def _print_of(ds):
     names = ['/'.join(Path(ds.name(i)).parts[-2:]) for i in range(len(ds))]
     return text_hash('\0'.join(names) + str(np.asarray(ds.y).tolist()))
 
+# %% ../nbs/56_checkpoints.ipynb #c708a8c7
 def _check_plan(new, old, where):
     diff = []
     for k, v in new.items():
         if old.get(k) != v:
-            diff.append(f'{k} {old.get(k)}, now {v}' if len(f'{old.get(k)}{v}') < 80 else f'another {k}')
+            diff.append(f'{k} {old.get(k)}, now {v}' if len(f'{old.get(k)}{v}') < 80 else f'other {k}')
     if diff:
         raise ValueError(f'The run {where} was begun with another plan: {"; ".join(diff)}. Give this one a name of '
-                         "its own, resume='name' (of the command train: a folder, --out), or remove the files of the "
-                         'old one.')
+                         "its own, resume='name', or remove the files of the old one.")
 
 # %% ../nbs/56_checkpoints.ipynb #65df8f8e
 def _check_damaged(file, name):

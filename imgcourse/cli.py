@@ -240,7 +240,7 @@ def _train_on(
     if not out: # the first of several processes chooses a folder for all of them
         out, = broadcast_object_list([(_stopped_folder if resume else _new_folder)() if first else None])
     try:
-        model, page, accuracy = train_folder(folder, out, model_args=dict(model_args), **settings)
+        model, page, _ = train_folder(folder, out, model_args=dict(model_args), **settings)
     except BaseException as e:
         if is_new and not resume:
             with suppress(OSError): # there is something in it
@@ -248,11 +248,24 @@ def _train_on(
         if _is_stopped(Path(out)) and not isinstance(e, MemoryTooSmall | ValueError): # which the same would raise again
             print(f'What it has learned so far is in {out}: the same command with --out {out} goes on', flush=True)
         raise
-    Accelerator().print(
-        f'\n{accuracy:.1%} of the validation pictures are recognized.\nmodel:  {model}\nreport: {page}\n'
-        f'record: {page.with_name("result.json")}\nask it: imgcourse predict {model} PICTURE\n'
-        f'show it: imgcourse serve {model}')
+    if first:
+        _tell_result(model, page)
     return 0
+
+# %% ../nbs/91_command.ipynb #9169c9c8
+def _tell_result(model, page):
+    record = page.with_name('result.json')
+    found = json.loads(record.read_text(encoding='utf-8'))
+    n = sum(row['validation'] for row in found['classes'].values())
+    print(f'\n{found["accuracy"]:.1%} of the {n:,} validation pictures are recognized.')
+    if found['settings']['balance']:
+        print(f'The mean of the classes\' own accuracies is {found["balanced accuracy"]:.1%}.')
+    if n < 50:
+        print('So few say little: of other pictures it may be many fewer, or more.')
+    if 'copies' in found:
+        print(f'{found["copies"]} copies and {found["labels in doubt"]} labels in doubt are shown in the report.')
+    print(f'model:  {model}\nreport: {page}\nrecord: {record}')
+    print(f'ask it: imgcourse predict {model} PICTURE\nshow it: imgcourse serve {model}')
 
 # %% ../nbs/91_command.ipynb #2a84fddf
 def _new_folder():
@@ -293,6 +306,7 @@ def _ask_about(
         return _print_answers(net, files, top)
     return max(_show_answer(net, file, top) for file in files)
 
+# %% ../nbs/91_command.ipynb #f8bbeb7e
 def _check_csv(csv):
     "Can a table be written there?"
     if not csv:
@@ -313,6 +327,7 @@ def _show_answer(net, file, top):
     net.ask(picture, top)
     return 0
 
+# %% ../nbs/91_command.ipynb #a93a0244
 def _net(model):
     from imgcourse.export import load_learner, untouched
     return load_learner(model) if _is_file_of_a_net(model) else untouched(model)
@@ -381,7 +396,7 @@ def _check(
     csv: str | None = None, # a file for all that was found
     most: int = 20, # lines of each kind
     seed: int = 42, # of the split
-    on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
+    on_error: str = 'skip', # at unreadable pictures: 'raise' or 'skip'
 ) -> int: # exit code: 0 if nothing is in doubt, 1 if something is
     "Print pictures that are there twice, and labels in doubt. Raises `ValueError` or `OSError` for a bad folder."
     import pandas as pd
@@ -638,7 +653,8 @@ def _parser():
     command('progress', show_progress, 'show how many exercises of each lesson are solved')
     command('doctor', doctor, 'print versions, processor, memory and cache, and what is wrong with them')
     _check_options(command(
-        'check', _check, 'find pictures that are there twice, exactly or nearly, and labels that are probably wrong'))
+        'check', _check, 'find pictures that are there twice, exactly or nearly, and labels that are probably wrong; '
+        'its exit code is 1 if there are such'))
     _predict_options(command('predict', _ask_about, 'say what is in some pictures, in lines, a table or JSON'))
     p = command('export', _export, 'write a net as ONNX, for other programs')
     _net_option(p)
@@ -669,15 +685,15 @@ def _check_options(p):
     p.add_argument('--csv', metavar='FILE', help='write all that was found into a table')
     p.add_argument('--most', type=int, default=20, help='how many lines of each kind are shown (%(default)s)')
     p.add_argument('--seed', type=int, default=42, help='of the split into training and validation (%(default)s)')
-    _on_error_option(p)
+    _on_error_option(p, 'skip')
 
-def _on_error_option(p):
+def _on_error_option(p, default='raise'):
     p.add_argument(
-        '--on-error', choices=('raise', 'skip'), default='raise',
+        '--on-error', choices=('raise', 'skip'), default=default,
         help='at unreadable pictures: stop, or leave them out (%(default)s)')
 
 def _predict_options(p):
-    p.usage = 'imgcourse predict [-h] [--top TOP] [MODEL] PICTURE [PICTURE ...]'
+    p.usage = 'imgcourse predict [-h] [--top TOP] [--csv FILE | --json] [MODEL] PICTURE [PICTURE ...]'
     p.add_argument(
         'names', nargs='+', metavar='PICTURE',
         help='files, or folders of pictures; before them the MODEL: a file that imgcourse train or learn.export '
@@ -732,7 +748,8 @@ def _stage_options(p):
         help='pictures in a batch, or auto: as many as the memory allows (%(default)s)')
     _number(p, '--seed', 42, 'of all random choices')
     p.add_argument(
-        '--resume', action='store_true', help='go on with the last training that was stopped (or name it, --out)')
+        '--resume', action='store_true',
+        help='go on with the last training that was stopped (or that in --out); with the same other options')
     p.add_argument('--cpu', action='store_true', help='leave a GPU alone')
 
 # %% ../nbs/91_command.ipynb #c331a36e
@@ -842,8 +859,16 @@ def _error(message, code=2):
 def _one_line(message):
     if getattr(message, 'filename', None) and getattr(message, 'strerror', None):
         message = f'{message.filename}: {message.strerror}' # the system's own words
-    lines = str(message).replace("on_error='skip'", '--on-error skip').splitlines()
+    words = str(message)
+    for name, option in _options.items():
+        words = words.replace(name, option)
+    lines = words.splitlines()
     if len(lines) > 7:
         lines = [*lines[:4], f'… and {len(lines) - 5} more', lines[-1]]
     stripped = [printable(line.strip()) for line in lines]
     return ' '.join(s if s.endswith((':', '.')) else f'{s};' for s in stripped).removesuffix(';')
+
+_options = { # what a message calls a setting, and what it is called here
+    "on_error='skip'": '--on-error skip', 'valid_pct is': '--split is', 'sz is': '--size is',
+    "Give this one a name of its own, resume='name', or remove the files of the old one.":
+    'Give the same options again, or name another folder with --out.'}

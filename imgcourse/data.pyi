@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 __all__ = [
-    'ImageClassifierData', 'check_options',
+    'ImageClassifierData',
 ]
 
 class ImageClassifierData:
@@ -141,6 +141,3 @@ class ImageClassifierData:
     ) -> ImageClassifierData:
         """Data from Hugging Face's datasets. Raises `ValueError` for columns and labels that are not there,
         `PictureError` that names the rows that cannot be read."""
-
-def check_options(tfms: tuple[Callable, Callable] | None, bs: int) -> None:
-    """Raises `ValueError` if there are no transforms, or no such batches."""

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from fastcore.basics import patch
 from PIL import Image
-from .batches import PictureDataset, check_split, class_numbers, folders_of_parts, get_cv_idxs
-from .data import ImageClassifierData, check_options
+from .batches import PictureDataset, check_options, check_split, class_numbers, folders_of_parts, get_cv_idxs
+from .data import ImageClassifierData
 from .export import load_learner
 from .learner import Learner
 from .pictures import PictureError, ProgressBar, in_threads, read_picture
@@ -54,6 +54,7 @@ def _labels(ds, label):
         return [n if n is None else str(n) for n in ds[label]]
     return [names[n] if n is not None and 0 <= n < len(names) else n for n in ds[label]]
 
+# %% ../nbs/69_hub.ipynb #95a04d8f
 def _rows(ds, part, image, label, classes):
     "The pictures, not decoded, and their class numbers."
     from datasets import Image as ImageColumn
@@ -109,6 +110,7 @@ def from_datasets(
     _check_pictures(data.val_ds, 'validation')
     return data
 
+# %% ../nbs/69_hub.ipynb #dcc7ce30
 def _check_pictures(ds, part):
     def fault(i):
         try:
@@ -140,6 +142,7 @@ From the command line: `imgcourse predict hf:{repo} picture.jpg`; `imgcourse ser
 pictures on. Made with [imgcourse](https://github.com/imgcourse/imgcourse) (`pip install imgcourse`).
 """
 
+# %% ../nbs/69_hub.ipynb #194e00d4
 def push_to_hub(
     net: Learner | str | Path, # a learner, or a file that `learn.export` has written
     repo: str, # 'user/name'; made if it is not there

@@ -585,13 +585,16 @@ def _folders(top):
             below.clear()
             continue
         seen.add(place)
-        below[:] = sorted(b for b in below if not b.startswith('.'))
+        below[:] = sorted(b for b in below if not _is_hidden(b))
         yield d, files
 
 def _cannot_open(e):
     raise type(e)(f'The folder {e.filename} cannot be opened ({e.strerror}), and its pictures would be missing; '
                   'allow yourself to read it, or move it away') from None
 
+def _is_hidden(name): return name.startswith('.') or name == '__MACOSX' # in archives that a Mac has made
+
+# %% ../nbs/50_pictures.ipynb #db667f72
 picture_suffixes = (*IMG_EXTENSIONS, '.gif', '.jfif', '.avif')
 
 def list_pictures(
@@ -609,8 +612,9 @@ def list_pictures(
             others[suffix or os.path.basename(f)] += 1
     n = others.total()
     if others.keys() - {'.db', '.ini'}:
-        warn_user(f'{folder}: {n} files are no pictures that can be read '
-                  f'({", ".join(map(printable, sorted(others)))}) and are passed over')
+        kinds, apple = ', '.join(map(printable, sorted(others))), {s.lower() for s in others} & {'.heic', '.heif'}
+        warn_user(f'{folder}: {n} {"file is" if n == 1 else "files are"} passed over, of kinds that cannot be read as '
+                  f'pictures ({kinds}){"; photos of a phone can be saved as JPEG" if apple else ""}')
     return pictures
 
 
@@ -625,7 +629,7 @@ def pictures_by_class(
     if not folder.is_dir():
         raise FileNotFoundError(f'There is no folder {folder}. {_folders_beside(folder.absolute())}')
     inside = sorted(_inside(folder))
-    found = {d.name: list_pictures(d) for d in inside if d.is_dir() and not d.name.startswith('.')}
+    found = {d.name: list_pictures(d) for d in inside if d.is_dir() and not _is_hidden(d.name)}
     loose = [f.name for f in inside if f.suffix.lower() in picture_suffixes and not f.is_dir()]
     if len(found) < least:
         hint = ''
@@ -680,7 +684,7 @@ def _warn_of_depth(folder, found):
 def _folders_beside(folder):
     if not folder.parent.is_dir():
         return f'There is no {folder.parent} either'
-    names = sorted(d.name for d in folder.parent.iterdir() if d.is_dir() and not d.name.startswith('.'))
+    names = sorted(d.name for d in folder.parent.iterdir() if d.is_dir() and not _is_hidden(d.name))
     return f'The folders in {folder.parent} are {", ".join(names[:10]) or "none"}'
 
 # %% ../nbs/50_pictures.ipynb #a81c0930

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np, torch
 import torch.nn.functional as F
 import imgcourse.schedule # noqa: F401, adds fit_one_cycle to Learner
-from .batches import FileDataset
+from .batches import FileDataset, keep_random_state
 from .data import ImageClassifierData
 from .features import Backbone, create_backbone, features_of
 from .learner import ConvLearner, make_head, set_seed
@@ -177,19 +177,22 @@ def whole_features(
 def in_doubt(
     data: ImageClassifierData, # made from files
     backbone: Backbone, # frozen
+    seed: int = 42, # of the nets that judge labels; other random choices are the same afterwards
 ) -> tuple['pd.DataFrame', 'pd.DataFrame']: # of `same_pictures` and `doubtful_labels`
     "Copies, and labels in doubt. Raises `ValueError` for data that are no files."
-    return same_pictures(data, whole_features(data, backbone)), doubtful_labels(data, backbone)
+    copies = same_pictures(data, whole_features(data, backbone))
+    with keep_random_state():
+        set_seed(seed)
+        return copies, doubtful_labels(data, backbone)
 
 def check_folder(
     folder: str | Path, # of class folders; see `read_folder`
     seed: int = 42, # of the split, and of all other random choices
-    on_error: str = 'raise', # at unreadable pictures: 'raise' or 'skip'
+    on_error: str = 'skip', # at unreadable pictures: 'raise' or 'skip'
 ) -> tuple['pd.DataFrame', 'pd.DataFrame']: # of `same_pictures` and `doubtful_labels`
     "Copies, and labels in doubt, among the pictures of a folder. Raises what `read_folder` does."
-    set_seed(seed)
-    data = read_folder(folder, 64, tfms_from_model(lite0, 192), seed, on_error)
-    return in_doubt(data, create_backbone(lite0))
+    data = read_folder(folder, 32, tfms_from_model(lite0, 192), seed, on_error)
+    return in_doubt(data, create_backbone(lite0), seed)
 
 # %% ../nbs/62_quality.ipynb #7f04df26
 def to_clean(

@@ -30,10 +30,10 @@ def doubtful_labels(data: ImageClassifierData, backbone: Backbone, epochs: int =
 def whole_features(data: ImageClassifierData, backbone: Backbone) -> torch.Tensor:
     """The stored features of the training pictures and then of those for validation; what is missing is computed."""
 
-def in_doubt(data: ImageClassifierData, backbone: Backbone) -> tuple[pd.DataFrame, pd.DataFrame]:
+def in_doubt(data: ImageClassifierData, backbone: Backbone, seed: int = 42) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Copies, and labels in doubt. Raises `ValueError` for data that are no files."""
 
-def check_folder(folder: str | Path, seed: int = 42, on_error: str = 'raise') -> tuple[pd.DataFrame, pd.DataFrame]:
+def check_folder(folder: str | Path, seed: int = 42, on_error: str = 'skip') -> tuple[pd.DataFrame, pd.DataFrame]:
     """Copies, and labels in doubt, among the pictures of a folder. Raises what `read_folder` does."""
 
 def to_clean(copies: pd.DataFrame, doubts: pd.DataFrame) -> pd.DataFrame:

@@ -81,10 +81,11 @@ def report(
     notes: dict[str, object] | None = None, # further lines for the table at the top
     copies: 'pd.DataFrame | None' = None, # of `same_pictures`; None: they were not looked for
     doubts: 'pd.DataFrame | None' = None, # of `doubtful_labels`; None: they were not looked for
+    log_preds: np.ndarray | None = None, # logprobs of the validation pictures; None: they are predicted now
 ) -> Path: # the file
     """Write a page on a trained net that needs no other file and no network:
     figures, curves, classes, confusion matrix, best and worst pictures."""
-    interp = Interpretation(learn.data, learn.predict())
+    interp = Interpretation(learn.data, learn.predict() if log_preds is None else log_preds)
     loss, right = interp.losses, np.flatnonzero(interp.correct)
     wrong = [i for i in np.argsort(-loss)[:16] if not interp.correct[i]]
     page = _filled_in(

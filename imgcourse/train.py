@@ -18,13 +18,12 @@ from accelerate.utils import find_executable_batch_size
 from accelerate.utils.memory import should_reduce_batch_size
 from filelock import FileLock, Timeout
 import imgcourse
-from .batches import keep_random_state
 from .export import net_config
 from .features import WeightsError, read_whole
 from .files import whole_file
 from .finetune import BnFreeze
 from .interpret import Interpretation
-from .learner import Callback, ConvLearner, accuracy, set_seed
+from .learner import Callback, ConvLearner, accuracy, score, set_seed
 from .own import read_folder
 from .pictures import check_number
 from .quality import in_doubt
@@ -120,6 +119,14 @@ class _Log(Callback):
 def _metric(plan): return 'balanced_accuracy' if plan.balance else 'accuracy'
 def _rank(row, plan): return row[_metric(plan)], -row['validation loss']
 
+def _said(learn):
+    "Logprobs of the validation pictures, as the file will say them: by the whole net, in full precision."
+    return learn.predict_dl(learn.data.val_dl, full=True)[0]
+
+def _rank_said(log_preds, learn, plan):
+    preds, targs = torch.from_numpy(log_preds), torch.from_numpy(learn.data.val_y)
+    return score(learn.metrics, preds, targs)[_metric(plan)], -F.nll_loss(preds, targs).item()
+
 def _stage(learn, plan, name, n, lr, cbs=()):
     "Train for n epochs, and put back the best of them; its number in `learn.history`."
     before, more = len(learn.history), [EarlyStopping(plan.patience)] if plan.patience else []
@@ -133,8 +140,8 @@ def _stage(learn, plan, name, n, lr, cbs=()):
     return max(range(before, len(learn.history)), key=lambda k: _rank(learn.history[k], plan))
 
 # %% ../nbs/68_train.ipynb #9f0bb408
-def _all_layers(learn, plan, before):
-    "Let all layers learn; if that does not help, put back what was there. The number of the epoch that is kept."
+def _all_layers(learn, plan, before, said):
+    "Let all layers learn; if that does not help, put back what was there. The epoch that is kept, and what it says."
     learn.unfreeze()
     mix = [Mix(plan.mix)] if plan.mix else []
     try:
@@ -142,13 +149,14 @@ def _all_layers(learn, plan, before):
     except FloatingPointError:
         learn.load('best-head')
         _say('With all layers the loss was no longer a number: the net from before is kept')
-        return before
-    now, then = (_rank(learn.history[k], plan) for k in (best, before))
+        return before, said
+    new = _said(learn)
+    now, then = (_rank_said(log_preds, learn, plan) for log_preds in (new, said))
     if now >= then:
-        return best
+        return best, new
     learn.load('best-head')
     _say(f'With all layers it was no better ({now[0]:.4f}, before {then[0]:.4f}): the net from before is kept')
-    return before
+    return before, said
 
 def _say(text): Accelerator().print(text, flush=True)
 
@@ -177,6 +185,7 @@ def train_folder(
     most = _begun_with(out) or 64
     return find_executable_batch_size(train, most, _halves_of(most))()
 
+# %% ../nbs/68_train.ipynb #6e3fb20d
 def _begun_with(out):
     "The size of the batches of a training that was stopped there."
     for file in sorted(out.glob('run-*.safetensors')):
@@ -205,6 +214,7 @@ def _train(folder, out, plan, bs):
     with _alone_in(out):
         return _train_on(data, folder, out, plan, start)
 
+# %% ../nbs/68_train.ipynb #c6154ff3
 @contextmanager
 def _alone_in(out):
     "Raises `ValueError` while another training is at work in that folder."
@@ -222,6 +232,7 @@ def _alone_in(out):
     except Timeout:
         raise ValueError(f'Another training is at work in {out}; name another folder for this one') from None
 
+# %% ../nbs/68_train.ipynb #0f3bee46
 def _train_on(data, folder, out, plan, start):
     if not any(out.glob('run-*.safetensors')):
         (out/'train.log').unlink(missing_ok=True) # of an earlier training
@@ -231,13 +242,13 @@ def _train_on(data, folder, out, plan, start):
     learn.models_path = out
     net_config(learn) # what cannot be exported is better refused before the training
     best = _stage(learn, plan, 'head', plan.epochs, .01)
-    with keep_random_state(): # whether it is looked for or not, the net becomes the same
-        copies, doubts = in_doubt(data, learn.backbone) if plan.check else (None, None)
+    copies, doubts = in_doubt(data, learn.backbone, plan.seed) if plan.check else (None, None)
+    log_preds = _said(learn)
     if plan.finetune:
-        best = _all_layers(learn, plan, best)
+        best, log_preds = _all_layers(learn, plan, best, log_preds)
     model = learn.export(out/'model.safetensors')
-    result = _result(learn, plan, best, copies, doubts, time.perf_counter() - start)
-    page = report(learn, out/'report.html', _notes(folder, learn, plan, best, result), copies, doubts)
+    result = _result(learn, plan, best, log_preds, copies, doubts, time.perf_counter() - start)
+    page = report(learn, out/'report.html', _notes(folder, learn, plan, best, result), copies, doubts, log_preds)
     with whole_file(out/'result.json') as new:
         new.write_text(json.dumps({'folder': str(Path(folder).resolve()), **result}, indent=1), encoding='utf-8')
     learn.accelerator.wait_for_everyone()
@@ -262,12 +273,14 @@ def _loss(data, plan):
 # %% ../nbs/68_train.ipynb #74c09cf6
 def _plain(plan): return {k: v for k, v in asdict(plan).items() if isinstance(v, (str, int, float, bool))}
 
-def _result(learn, plan, best, copies, doubts, seconds):
+def _result(learn, plan, best, log_preds, copies, doubts, seconds):
     "What came out, in plain values."
-    interp, data = Interpretation(learn.data, learn.predict()), learn.data
+    interp, data = Interpretation(learn.data, log_preds), learn.data
     cm, seen = interp.confusion_matrix(), np.bincount(data.trn_y, minlength=data.c)
     rows = zip(data.classes, seen.tolist(), cm.sum(1).tolist(), np.diag(cm).tolist())
-    found = {'accuracy': float(interp.correct.mean()), 'log loss': float(interp.losses.mean()),
+    each = np.diag(cm)[cm.sum(1) > 0]/cm.sum(1)[cm.sum(1) > 0]
+    found = {'accuracy': float(interp.correct.mean()), 'balanced accuracy': float(each.mean()),
+             'log loss': float(interp.losses.mean()),
              'best epoch': best, 'history': learn.history, 'seconds': round(seconds, 1),
              'classes': {c: {'training': t, 'validation': v, 'right': r} for c, t, v, r in rows},
              'settings': {k: str(v) if isinstance(v, Path) else v for k, v in asdict(plan).items()} | {'bs': data.bs},
@@ -280,7 +293,8 @@ def _result(learn, plan, best, copies, doubts, seconds):
 # %% ../nbs/68_train.ipynb #48e55f14
 def _notes(folder, learn, plan, best, result):
     "Lines for the table at the top of the page."
-    stages = f'{plan.epochs} epochs for the head, {plan.finetune} for all layers, batches of {learn.data.bs}, seed {plan.seed}'
+    stages = f'{plan.epochs} epochs for the head, {plan.finetune} for all layers'
+    stages += f', batches of {learn.data.bs}, seed {plan.seed}'
     more = [k for k in ('balance', 'smoothing', 'average', 'mix') if getattr(plan, k)]
     words = _net_words(plan.arch, plan.weights or _source_of(learn), plan.sz, plan.model_args)
     return {'folder': Path(folder).resolve(), 'net': words, 'settings': ', '.join([stages, *more]),

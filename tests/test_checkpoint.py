@@ -337,7 +337,7 @@ def test_another_optimizer_or_head_is_refused(data):
 
 def test_plans_differ_in_cycles_and_pictures(data, same_few):
     learner(data).fit(.01, 4, cycle_len=1, resume=True)
-    refuses_plan(learner(data), 'another schedule', .01, 2, cycle_len=2)
+    refuses_plan(learner(data), 'other schedule', .01, 2, cycle_len=2)
     larger = ImageClassifierData.from_paths(same_few, bs=8, tfms=tfms_from_model(SMALL, 96))
     refuses_plan(learner(larger), 'transforms', .01, 4, cycle_len=1)
     learn = learner(data)

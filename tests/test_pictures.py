@@ -614,7 +614,7 @@ def test_bad_folders(few, break_it, error, message):
 def test_files_that_are_no_pictures_are_told(few):
     (few/'train'/'cats'/'holiday.heic').write_bytes(b'x')
     (few/'train'/'cats'/'.DS_Store').write_bytes(b'x')
-    with pytest.warns(UserWarning, match='1 files.*heic'):
+    with pytest.warns(UserWarning, match='1 file is.*heic.*saved as JPEG'):
         data = ImageClassifierData.from_paths(few, tfms=TFMS)
     assert len(data.trn_ds) == 24
 

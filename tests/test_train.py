@@ -30,7 +30,9 @@ def test_what_comes_out(few, tmp_path):
     assert found['accuracy'] == right and len(found['history']) == 3
     files = [f for c in net.classes for f in sorted((few/'valid'/c).iterdir())]
     said = net.predict(files).argmax(1)
-    assert (said == np.repeat([0, 1], 6)).mean() == right
+    assert (said == np.repeat([0, 1], 6)).mean() == right == found['balanced accuracy']
+    logp = np.take_along_axis(net.predict(files), np.repeat([0, 1], 6)[:, None], 1)
+    assert found['log loss'] == pytest.approx(-logp.mean(), abs=1e-5), 'of the file, not of rounded features'
     assert found['classes'] == {c: {'training': 12, 'validation': 6, 'right': int((said[6*k:6*k + 6] == k).sum())}
                                 for k, c in enumerate(net.classes)}
     assert found['settings']['sz'] == 64 and found['settings']['arch'] == 'tf_efficientnet_lite0'
