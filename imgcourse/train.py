@@ -61,6 +61,8 @@ class Plan:
         check_number(self.finetune, 'finetune', 'how many further epochs all layers learn', whole=True)
         check_number(self.smoothing, 'smoothing', 'a part of each label', most=1, below=True)
         check_number(self.valid_pct, 'valid_pct', 'the part for validation', most=1, above=True, below=True)
+        if self.weights is not None and not Path(self.weights).is_file():
+            raise ValueError(f'There is no weights file {self.weights}')
         if self.valid is not None and not Path(self.valid).is_dir():
             raise ValueError(f'There is no folder {self.valid} to check with')
         if self.mix and not self.finetune:

@@ -293,7 +293,7 @@ def test_train_and_predict_in_the_terminal(few, tmp_path):
     assert model.is_file()
     assert page.is_file()
     assert 'imgcourse-net/report.html' in p.stdout
-    assert re.search(r'\d+\.\d% of the validation pictures', p.stdout)
+    assert re.search(r'\d+\.\d% of the 12 validation pictures', p.stdout)
     dog = few/'valid'/'dogs'/'dog.1.jpg'
     p = run('predict', model, few/'valid'/'cats', dog, '--top', 1)
     lines = p.stdout.splitlines()
