@@ -61,10 +61,7 @@ class Plan:
         check_number(self.finetune, 'finetune', 'how many further epochs all layers learn', whole=True)
         check_number(self.smoothing, 'smoothing', 'a part of each label', most=1, below=True)
         check_number(self.valid_pct, 'valid_pct', 'the part for validation', most=1, above=True, below=True)
-        if self.weights is not None and not Path(self.weights).is_file():
-            raise ValueError(f'There is no weights file {self.weights}')
-        if self.valid is not None and not Path(self.valid).is_dir():
-            raise ValueError(f'There is no folder {self.valid} to check with')
+        _check_files(self.weights, self.valid)
         if self.mix and not self.finetune:
             raise ValueError('mix mixes pictures while all layers learn; give finetune, a number of epochs, too')
         if self.patience is not None:
@@ -80,6 +77,12 @@ def _size(arch, sz):
     if sz is None:
         return 192 if arch_name(arch).split('.')[0] == lite0 else model_cfg(arch).input_size[-1]
     return check_number(sz, 'sz', 'height and width of the pictures in pixels', least=8, most=2048, whole=True)
+
+def _check_files(weights, valid):
+    if weights is not None and not Path(weights).is_file():
+        raise ValueError(f'There is no weights file {weights}')
+    if valid is not None and not Path(valid).is_dir():
+        raise ValueError(f'There is no folder {valid} to check with')
 
 def _check_out(folder, out, plan):
     if out.exists() and not out.is_dir():
