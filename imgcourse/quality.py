@@ -151,7 +151,7 @@ def doubtful_labels(
         learn = ConvLearner(backbone, make_head(width, part.c), part, precompute=True).silent()
         learn.fit_one_cycle(epochs, .01)
         return learn
-    whole = ImageClassifierData(data.path, (files, y), (files[-2:], y[-2:]), data.classes, data.tfms, 64)
+    whole = ImageClassifierData(data.path, (files, y), (files[-2:], y[-2:]), data.classes, data.tfms, data.bs)
     probs = np.mean([np.exp(cross_predict(whole, train, min(5, len(y)))) for _ in range(3)], axis=0)
     said, own = probs.argmax(1), np.take_along_axis(probs, y[:, None], 1)[:, 0]
     usual = np.array([own[y == c].mean() if (y == c).any() else 1 for c in range(data.c)])
