@@ -222,7 +222,7 @@ def _plan_of(learn):
             'weight decay': [g.get('weight_decay') for g in groups],
             'optimizer': type(learn.opt).__name__,
             'schedule and callbacks': [cb.plan for cb in learn.run_cbs if cb.plan],
-            'weights that do not learn': _print_of_frozen(learn.full),
+            'weights that do not learn': getattr(learn, 'precompute', False) and _print_of_frozen(learn.full),
             'number of weights that learn': sum(p.numel() for p in learn.model.parameters() if p.requires_grad),
             'number of pictures': len(learn.data.trn_ds),
             'pictures, or another split of them': [_print_of(ds) for ds in (learn.data.trn_ds, learn.data.val_ds)],
