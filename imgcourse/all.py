@@ -92,6 +92,6 @@ _helpers = set('''
     split_layers check_shape
     net_config tfm_config nine_numbers browser_runtime Placed PageServer shrink_weights write_net
     check_options cross_predict in_doubt nearest small_copies likeness whole_features Plan RowDataset as_target
-    class_numbers     read_several SeveralLoss
+    class_numbers read_several SeveralLoss
 '''.split())
 __all__ = [n for n in dir() if not n.startswith('_') and n not in _helpers]
