@@ -206,7 +206,8 @@ def test_damaged_pictures_can_be_left_out(tmp_path, monkeypatch, capfd):
     (['--model-args', 'checkpoint_path=x'], 'cannot be set here'),
     (['--out', 'old'], 'holds a model already'),
     (['--out', 'afile'], 'afile is a file'),
-    (['--out', 'taken'], 'is a folder')])
+    (['--out', 'taken'], 'is a folder'),
+    (['--split', '2'], '--split'), (['--size', '4'], '--size'), (['--valid', 'nowhere'], 'no folder nowhere')])
 def test_wrong_settings_in_one_line(few, tmp_path, monkeypatch, capfd, options, why):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'old').mkdir()

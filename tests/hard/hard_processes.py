@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from hard_disks import backbone
-from hard_folders import two_classes
+from hard_folders import draw, two_classes
 from trials import Lost, Silent, Trial, refused
 
 SCRIPT = '''
@@ -138,13 +138,15 @@ def uneven(folder, n):
 
 
 def trains(folder, n):
-    "The command: one folder, and each line of the log once."
+    "The command: one folder, each line of the log once, and an accuracy that is that of the file."
+    from imgcourse.export import load_learner
     folder = Path(folder)
     _, pictures = prepared(folder)
     place = folder/f'trained by {n}'
     place.mkdir()
+    files = [draw(place/'valid'/c/f'{k}.jpg', 2*k + (c == 'dogs')) for c in ('cats', 'dogs') for k in range(50, 60)]
     (place/'command.py').write_text('from imgcourse.cli import command\ncommand()\n')
-    args = '--arch', 'test_resnet', '--size', '32', '--epochs', '2', '--finetune', '1', '--bs', '16'
+    args = '--arch', 'test_resnet', '--size', '32', '--epochs', '2', '--finetune', '1', '--bs', '16', '--valid', 'valid'
     command = [*launcher(n, '--main_process_port=0'), 'command.py', 'train', pictures, '--weights', backbone(folder)]
     done = subprocess.run([*command, *args], cwd=place, env=environment(place/'cache'), capture_output=True, text=True)
     if done.returncode or done.stdout.count('are recognized') != 1:
@@ -156,7 +158,9 @@ def trains(folder, n):
     if sum('validation loss' in line for line in lines) != 3:
         raise Silent(lines)
     result = json.loads((place/'imgcourse-net'/'result.json').read_text())
-    if result['accuracy'] != result['history'][result['best epoch']]['accuracy']:
+    net = load_learner(place/'imgcourse-net'/'model.safetensors')
+    right = (net.predict(files).argmax(1) == np.repeat([0, 1], 10)).mean()
+    if net.classes != ['cats', 'dogs'] or not np.isclose(right, result['accuracy']):
         raise Silent(result)
     return 'right'
 
