@@ -101,8 +101,9 @@ def from_datasets(
     check_options(tfms, bs)
     trn, val = _two_parts(source, valid, valid_pct, seed)
     image, label = _column(trn, image, 'Image'), _column(trn, label, 'ClassLabel')
-    names = [name for name in _labels(trn, label) if name is not None]
-    classes = getattr(trn.features[label], 'names', None) or class_numbers(names)[0]
+    classes = getattr(trn.features[label], 'names', None)
+    if not classes:
+        classes, _ = class_numbers([name for name in _labels(trn, label) if name is not None])
     parts = [_rows(ds, part, image, label, classes) for ds, part in ((trn, 'training'), (val, 'validation'))]
     check_split(parts[0][1], parts[1][1], classes)
     data = cls('.', *parts, classes, tfms, bs, kind=RowDataset)
@@ -155,11 +156,11 @@ def push_to_hub(
         file = Path(folder)/'model.safetensors'
         if isinstance(net, Learner):
             net.export(file)
+            classes = net.data.classes
         else:
-            load_learner(net) # what is none is said with its own name
+            classes = load_learner(net).classes
             shutil.copyfile(net, file)
-        classes = load_learner(file).classes
-        text = _card.format(repo=repo, n=len(classes), classes=', '.join(classes[:100]))
+        text = _card.format(repo=repo, n=len(classes), classes=', '.join(map(str, classes[:100])))
         (Path(folder)/'README.md').write_text(text, encoding='utf-8')
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)

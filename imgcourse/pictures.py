@@ -612,9 +612,11 @@ def list_pictures(
             others[suffix or os.path.basename(f)] += 1
     n = others.total()
     if others.keys() - {'.db', '.ini'}:
-        kinds, apple = ', '.join(map(printable, sorted(others))), {s.lower() for s in others} & {'.heic', '.heif'}
-        warn_user(f'{folder}: {n} {"file is" if n == 1 else "files are"} passed over, of kinds that cannot be read as '
-                  f'pictures ({kinds}){"; photos of a phone can be saved as JPEG" if apple else ""}')
+        words, kinds = 'file is' if n == 1 else 'files are', ', '.join(map(printable, sorted(others)))
+        hint = ''
+        if {s.lower() for s in others} & {'.heic', '.heif'}:
+            hint = '; photos of a phone can be saved as JPEG'
+        warn_user(f'{folder}: {n} {words} passed over, of kinds that cannot be read as pictures ({kinds}){hint}')
     return pictures
 
 
